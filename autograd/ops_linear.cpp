@@ -1,0 +1,33 @@
+#include "autograd/ops.h"
+#include "autograd/ops_check.h"
+
+namespace govtrain {
+
+Var linear(const Var& x, Parameter& w, Parameter* b) {
+  check_defined("linear", x);
+  if (x.cols() != w.cols() || w.is_vector()) {
+    throw Error("linear", "x for '{}' [{}, {}]; expected [rows, {}], got [{}, {}]", w.name(), w.rows(), w.cols(),
+                w.cols(), x.rows(), x.cols());
+  }
+  if (b != nullptr) check_vector("linear", *b, w.rows());
+  Tape& tape = x.tape();
+  Tensor y = tape.make(x.rows(), w.rows());
+  tape.backend().linear(x.view(), w.value().cview(), vector_of(b), y.view());
+  std::vector<const Parameter*> uses{&w};
+  if (b != nullptr) uses.push_back(b);
+  return tape.record("linear", std::move(y), {x.node()}, std::move(uses),
+                     [&w, b, input = x.value(), node = x.node()](Backward& back, const Tensor& dy) mutable {
+                       Factor outer;
+                       outer.kind = Factor::Kind::outer;
+                       outer.dy = dy.cview();
+                       outer.x = input.cview();
+                       back.parameters().add(w, outer, {dy, input});
+                       if (b != nullptr) back.parameters().add(*b, bias_factor(dy), {dy});
+                       input = {};  // before the next allocation, which may have its place
+                       if (!back.needs(node)) return;
+                       const Backward::Slot dx = back.slot(node, dy.rows(), w.cols());
+                       back.backend().linear_dx(dy.cview(), w.value().cview(), dx.view, dx.add);
+                     });
+}
+
+}  // namespace govtrain

@@ -1,0 +1,47 @@
+#include "autograd/ops.h"
+#include "autograd/ops_check.h"
+
+namespace govtrain {
+
+Losses cross_entropy(Var logits, std::span<const int32_t> target, std::span<float> row_loss) {
+  check_defined("cross_entropy", logits);
+  Tape& tape = logits.tape();
+  const Rows& rows = tape.rows();
+  const auto total = static_cast<size_t>(rows.total());
+  if (logits.rows() != rows.total() || target.size() != total || (!row_loss.empty() && row_loss.size() != total)) {
+    throw Error("cross_entropy", "expected {} rows, got {} of logits, {} targets, {} row losses", total, logits.rows(),
+                target.size(), row_loss.size());
+  }
+  Losses losses;
+  losses.nll.assign(static_cast<size_t>(rows.examples()), 0.0);
+  losses.counts.assign(static_cast<size_t>(rows.examples()), 0);
+  for (int e = 0; e < rows.examples(); ++e) {
+    for (int t = rows.begin(e); t < rows.end(e); ++t) {
+      const int32_t y = target[static_cast<size_t>(t)];
+      if (y >= logits.cols())
+        throw Error("cross_entropy", "target; expected < {}, got {} at row {}", logits.cols(), y, t);
+      if (y >= 0) ++losses.counts[static_cast<size_t>(e)];
+    }
+  }
+  const int node = logits.node();
+  const bool differentiate = tape.recording() && node >= 0;
+  Tensor dlogits = logits.take();
+  if (differentiate && !dlogits.unique()) dlogits = dlogits.clone();
+  tape.backend().cross_entropy(dlogits.view(), target, rows, differentiate, losses.nll, row_loss);
+
+  Tensor value = tape.make(rows.examples(), 1);
+  for (int e = 0; e < rows.examples(); ++e) value.data()[e] = static_cast<float>(losses.nll[static_cast<size_t>(e)]);
+  if (!differentiate) dlogits = {};
+  losses.var = tape.record(
+      "cross_entropy", std::move(value), {node}, {}, [dlogits, node](Backward& back, const Tensor& coefficient) {
+        for (int e = 0; e < back.rows().examples(); ++e) {
+          const float c = coefficient.data()[e];
+          const MutView part = dlogits.view().row_range(back.rows().begin(e), back.rows().length(e));
+          if (c != 1.0f) back.backend().scale({part.data, static_cast<size_t>(part.size())}, c);
+        }
+        back.give(node, dlogits);
+      });
+  return losses;
+}
+
+}  // namespace govtrain

@@ -1,0 +1,251 @@
+#include "autograd/param_grad.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+
+namespace govtrain {
+namespace {
+
+const char* kind_name(Factor::Kind kind) {
+  switch (kind) {
+    case Factor::Kind::outer:
+      return "outer";
+    case Factor::Kind::gain:
+      return "gain";
+    case Factor::Kind::bias:
+      return "bias";
+    case Factor::Kind::scatter:
+      return "scatter";
+  }
+  return "?";
+}
+
+void check_factor(const Parameter& p, const Factor& f, const Rows& rows) {
+  const bool vector = f.kind == Factor::Kind::gain || f.kind == Factor::Kind::bias;
+  const bool uses_x = f.kind == Factor::Kind::outer || f.kind == Factor::Kind::gain;
+  const int64_t dy_cols = f.kind == Factor::Kind::outer ? p.rows() : p.cols();
+  if (vector != p.is_vector() || f.dy.rows != rows.total() || f.dy.cols != dy_cols ||
+      (uses_x && (f.x.rows != rows.total() || f.x.cols != p.cols()))) {
+    throw Error("param_grad", "{} factor for '{}' [{}, {}]; expected dy [{}, {}], got dy [{}, {}], x [{}, {}]",
+                kind_name(f.kind), p.name(), p.rows(), p.cols(), rows.total(), dy_cols, f.dy.rows, f.dy.cols, f.x.rows,
+                f.x.cols);
+  }
+}
+
+bool covers(const Parameter::Slice& s, const Parameter& p) {
+  return s.row_begin == 0 && s.col_begin == 0 && s.row_end == p.rows() && s.col_end == p.cols();
+}
+
+MutView rectangle(const Tensor& t, const Parameter::Slice& s) {
+  return t.view().block(s.row_begin, s.row_end - s.row_begin, s.col_begin, s.col_end - s.col_begin);
+}
+
+// Calls body(contiguous span) over the slice, row by row unless the rows are whole.
+template <class Body>
+void for_spans(const Tensor& t, const Parameter::Slice& s, Body body) {
+  const MutView v = rectangle(t, s);
+  if (v.contiguous()) {
+    body(std::span<float>(v.data, static_cast<size_t>(v.size())));
+  } else {
+    for (int64_t r = 0; r < v.rows; ++r) body(std::span<float>(v.row(r), static_cast<size_t>(v.cols)));
+  }
+}
+
+Tensor zeros_like(const Parameter& p, Backend& backend) {
+  Tensor t(p.rows(), p.cols(), backend.allocator());
+  backend.fill({t.data(), static_cast<size_t>(t.size())}, 0.0f);
+  return t;
+}
+
+}  // namespace
+
+ParamGrad::ParamGrad(ParameterSet& set, Backend& backend, const Rows& rows)
+    : backend_(&backend), rows_(&rows), blocks_(set.blocks()), active_(set.size(), true), pending_(set.size()) {
+  for (size_t i = 0; i < set.size(); ++i) {
+    if (!set[i].grad_.defined()) set[i].grad_ = zeros_like(set[i], backend);
+  }
+}
+
+ParamGrad ParamGrad::plain(ParameterSet& set, Backend& backend, const Rows& rows) {
+  return ParamGrad(set, backend, rows);
+}
+
+ParamGrad::ParamGrad(ParameterSet& set, Backend& backend, const Rows& rows, const RouteTable& route,
+                     ParamGradOptions options)
+    : ParamGrad(set, backend, rows) {
+  routed_ = true;
+  options_ = options;
+  if (route.examples != rows.examples() || route.blocks != blocks_) {
+    throw Error("param_grad", "route table; expected [{} examples, {} blocks], got [{}, {}]", rows.examples(), blocks_,
+                route.examples, route.blocks);
+  }
+  const auto examples = static_cast<size_t>(route.examples);
+  for (int b = 0; b < blocks_; ++b) {
+    weight_.push_back(route.column(b));
+    norm2_.emplace_back(options.norms ? examples : 0, 0.0);
+    std::vector<float> rest;
+    for (size_t e = 0; e < examples; ++e) {
+      const float w = weight_.back()[e];
+      if (!std::isfinite(w)) throw Error("param_grad", "weight of example {} in block {} is not finite", e, b);
+      if (options.withheld) rest.push_back(w < 1.0f ? 1.0f - w : 0.0f);
+    }
+    const auto some = [](const std::vector<float>& v) {
+      return std::any_of(v.begin(), v.end(), [](float w) { return w != 0.0f; });
+    };
+    admits_.push_back(some(weight_.back()));
+    withholds_.push_back(some(rest));
+    withheld_.push_back(std::move(rest));
+  }
+  for (size_t i = 0; i < set.size(); ++i) {
+    Parameter& p = set[i];
+    active_[i] = std::any_of(p.slices_.begin(), p.slices_.end(), [&](const Parameter::Slice& s) {
+      return admits_[static_cast<size_t>(s.block)] || withholds_[static_cast<size_t>(s.block)];
+    });
+    if (options.withheld && !p.withheld_.defined()) p.withheld_ = zeros_like(p, backend);
+  }
+}
+
+void ParamGrad::expect(const Parameter& p) {
+  if (active(p)) ++pending_[static_cast<size_t>(p.index())].uses;
+}
+
+void ParamGrad::add(Parameter& p, const Factor& factor, std::vector<Tensor> keep, std::shared_ptr<const void> index) {
+  if (!active(p)) return;
+  check_factor(p, factor, *rows_);
+  Pending& pending = pending_[static_cast<size_t>(p.index())];
+  if (pending.uses == 0) throw Error("param_grad", "a use of '{}' that was not announced", p.name());
+  --pending.uses;
+  if (!routed_) {  // nothing to wait for: the sum of uses is the sum of their gradients
+    backend_->contract_plain({&factor, 1}, p.grad_.view());
+    p.touched_.assign(p.slices_.size(), true);
+    return;
+  }
+  pending.factors.push_back(factor);
+  for (Tensor& t : keep) pending.keep.push_back(std::move(t));
+  if (index) pending.indices.push_back(std::move(index));
+  if (pending.uses > 0) return;
+  contract(p, pending.factors);
+  pending = {};
+}
+
+void ParamGrad::contract(Parameter& p, const std::vector<Factor>& factors) {
+  for (size_t k = 0; k < p.slices_.size(); ++k) {
+    const Parameter::Slice& s = p.slices_[k];
+    const auto b = static_cast<size_t>(s.block);
+    if (!admits_[b] && !withholds_[b]) continue;
+    Contraction how;
+    how.weight = weight_[b];
+    how.norm2 = norm2_[b];
+    if (withholds_[b]) {
+      how.withheld = withheld_[b];
+      how.withheld_grad = rectangle(p.withheld_, s);
+    }
+    if (covers(s, p)) {
+      backend_->contract(factors, *rows_, how, p.grad_.view());
+    } else {
+      std::vector<Tensor> copies;
+      std::vector<std::vector<int32_t>> indices;
+      const std::vector<Factor> part = restrict_to(p, s, factors, copies, indices);
+      backend_->contract(part, *rows_, how, rectangle(p.grad_, s));
+    }
+    if (admits_[b]) p.touched_[k] = true;
+  }
+}
+
+// The factors whose contraction is the slice's rectangle of the gradient. Columns of dy and x select; for scatter, rows
+// of dy whose index lies outside become 0.
+std::vector<Factor> ParamGrad::restrict_to(const Parameter& p, const Parameter::Slice& s,
+                                           const std::vector<Factor>& factors, std::vector<Tensor>& copies,
+                                           std::vector<std::vector<int32_t>>& indices) const {
+  std::vector<Factor> out = factors;
+  const int64_t cols = s.col_end - s.col_begin;
+  for (Factor& f : out) {
+    if (f.kind == Factor::Kind::outer) {
+      f.dy = f.dy.block(0, f.dy.rows, s.row_begin, s.row_end - s.row_begin);
+    } else {
+      f.dy = f.dy.block(0, f.dy.rows, s.col_begin, cols);
+    }
+    if (f.kind == Factor::Kind::outer || f.kind == Factor::Kind::gain) f.x = f.x.block(0, f.x.rows, s.col_begin, cols);
+    if (f.kind == Factor::Kind::scatter && (s.row_begin != 0 || s.row_end != p.rows())) {
+      const auto n = static_cast<size_t>(f.dy.rows);
+      std::vector<int32_t> index(n, 0);
+      std::vector<float> inside(n, 0.0f);
+      for (size_t t = 0; t < n; ++t) {
+        if (f.index[t] < s.row_begin || f.index[t] >= s.row_end) continue;
+        index[t] = static_cast<int32_t>(f.index[t] - s.row_begin);
+        inside[t] = 1.0f;
+      }
+      copies.emplace_back(f.dy.rows, cols, backend_->allocator());
+      backend_->scale_rows(f.dy, inside, copies.back().view());
+      indices.push_back(std::move(index));
+      f.dy = copies.back().cview();
+      f.index = indices.back().data();
+    }
+  }
+  return out;
+}
+
+void ParamGrad::finish() const {
+  for (const Pending& p : pending_) {
+    if (p.uses > 0) throw Error("param_grad", "{} announced uses of a parameter did not arrive", p.uses);
+  }
+}
+
+std::vector<double> ParamGrad::realised_norms() const {
+  if (!routed_ || !options_.norms) throw Error("param_grad", "realised norms; expected a routed pass with norms");
+  const auto examples = static_cast<size_t>(rows_->examples());
+  const auto blocks = static_cast<size_t>(blocks_);
+  std::vector<double> out(examples * blocks, 0.0);
+  for (size_t b = 0; b < blocks; ++b) {
+    for (size_t e = 0; e < examples; ++e) {
+      const float w = weight_[b][e];
+      if (w != 0.0f) out[e * blocks + b] = std::abs(static_cast<double>(w)) * std::sqrt(norm2_[b][e]);
+    }
+  }
+  return out;
+}
+
+void zero_grad(ParameterSet& set, Backend& backend) {
+  for (size_t i = 0; i < set.size(); ++i) {
+    Parameter& p = set[i];
+    if (std::find(p.touched_.begin(), p.touched_.end(), true) == p.touched_.end()) continue;  // still 0
+    backend.fill({p.grad_.data(), static_cast<size_t>(p.grad_.size())}, 0.0f);
+    p.touched_.assign(p.touched_.size(), false);
+  }
+}
+
+void zero_withheld(ParameterSet& set, Backend& backend) {
+  for (size_t i = 0; i < set.size(); ++i) {
+    const Tensor& t = set[i].withheld_;
+    if (t.defined()) backend.fill({t.data(), static_cast<size_t>(t.size())}, 0.0f);
+  }
+}
+
+std::vector<BlockClip> clip_blocks(ParameterSet& set, Backend& backend, double max_norm) {
+  std::vector<BlockClip> out(static_cast<size_t>(set.blocks()));
+  const auto for_touched = [&](auto body) {
+    for (size_t i = 0; i < set.size(); ++i) {
+      Parameter& p = set[i];
+      for (size_t k = 0; k < p.slices_.size(); ++k) {
+        if (p.touched_[k]) body(p.grad_, p.slices_[k], out[static_cast<size_t>(p.slices_[k].block)]);
+      }
+    }
+  };
+  for_touched([&](const Tensor& grad, const Parameter::Slice& s, BlockClip& clip) {
+    for_spans(grad, s, [&](std::span<float> g) { clip.norm += backend.sum_of_squares(g); });
+  });
+  for (BlockClip& clip : out) {
+    clip.norm = std::sqrt(clip.norm);
+    const double factor = max_norm > 0 ? max_norm / (clip.norm + 1e-6) : 1.0;
+    if (factor < 1.0) clip.factor = static_cast<float>(factor);
+  }
+  for_touched([&](const Tensor& grad, const Parameter::Slice& s, const BlockClip& clip) {
+    if (clip.factor == 1.0f) return;
+    for_spans(grad, s, [&](std::span<float> g) { backend.scale(g, clip.factor); });
+  });
+  return out;
+}
+
+}  // namespace govtrain

@@ -1,0 +1,92 @@
+// Where routing enters, and the only code that writes a parameter's gradient:
+//
+//     grad[slice of block b] += sum over examples i of w[i,b] * g_i
+//
+// in example order, where g_i is the sum of all uses of the parameter by example i. Ops hand over their part of g as a
+// Factor, before any sum over examples; when the last use of a parameter in the graph has arrived, its factors are
+// contracted once, slice by slice. Exact per-example norms are a by-product. Decides nothing: the weights are data.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "autograd/parameter.h"
+#include "core/rows.h"
+#include "kernels/backend.h"
+#include "routing/route_table.h"
+
+namespace govtrain {
+
+struct ParamGradOptions {
+  bool norms = true;      // keep |g_i| per example and block
+  bool withheld = false;  // keep (1-w) g_i for w < 1 in buffers of its own ("quarantine")
+};
+
+// The gradients of one batch (or micro-batch). They are added to what the parameters already hold: several
+// micro-batches give the same bits as one batch of the same examples in the same order.
+class ParamGrad {
+ public:
+  // Routed. `rows` must outlive this object. Throws Error when the table does not fit the batch or the set's blocks,
+  // or holds a weight that is not finite.
+  ParamGrad(ParameterSet& set, Backend& backend, const Rows& rows, const RouteTable& route,
+            ParamGradOptions options = {});
+  // Plain training: every weight 1, no regard to examples, no norms. The sum runs over the whole batch at once, so its
+  // bits do depend on how the batch is cut.
+  static ParamGrad plain(ParameterSet& set, Backend& backend, const Rows& rows);
+
+  // False when nobody is admitted to any slice of `p`: its gradient need not be computed.
+  bool active(const Parameter& p) const { return active_[static_cast<size_t>(p.index())]; }
+  // Announces one use; Tape::backward does so for every use that it will reach, before the first add.
+  void expect(const Parameter& p);
+  // One use's factor. `keep` and `index` own what the factor points into. Does nothing when `p` is not active.
+  // Throws Error when the factor does not fit the parameter or was not announced.
+  void add(Parameter& p, const Factor& factor, std::vector<Tensor> keep, std::shared_ptr<const void> index = nullptr);
+  // Throws Error when an announced use did not arrive.
+  void finish() const;
+
+  // |w[i,b]| * |g_i,b| as [E, B], exactly 0 where w is 0: what example i really contributed to block b.
+  // REQUIRES: routed, with norms.
+  std::vector<double> realised_norms() const;
+
+ private:
+  struct Pending {
+    int uses = 0;
+    std::vector<Factor> factors;
+    std::vector<Tensor> keep;
+    std::vector<std::shared_ptr<const void>> indices;
+  };
+  ParamGrad(ParameterSet& set, Backend& backend, const Rows& rows);
+  void contract(Parameter& p, const std::vector<Factor>& factors);
+  std::vector<Factor> restrict_to(const Parameter& p, const Parameter::Slice& s, const std::vector<Factor>& factors,
+                                  std::vector<Tensor>& copies, std::vector<std::vector<int32_t>>& indices) const;
+
+  Backend* backend_;
+  const Rows* rows_;
+  bool routed_ = false;
+  ParamGradOptions options_;
+  int blocks_ = 0;
+  std::vector<std::vector<float>> weight_;    // [B][E]
+  std::vector<std::vector<float>> withheld_;  // [B][E]; empty: none
+  std::vector<std::vector<double>> norm2_;    // [B][E]
+  std::vector<bool> admits_;                  // [B] some weight is not 0
+  std::vector<bool> withholds_;               // [B]
+  std::vector<bool> active_;                  // per parameter
+  std::vector<Pending> pending_;              // per parameter
+};
+
+// Sets all gradients to 0 and all slices to untouched. Withheld gradients are kept: they have their own function.
+void zero_grad(ParameterSet& set, Backend& backend);
+void zero_withheld(ParameterSet& set, Backend& backend);
+
+// What clipping did to one block.
+struct BlockClip {
+  double norm = 0;   // L2 norm of the block's routed gradient before clipping
+  float factor = 1;  // what the gradient was multiplied by
+};
+
+// Clips the gradient of each block by its own norm: factor = min(1, max_norm / (norm + 1e-6)), the rule of PyTorch's
+// clip_grad_norm_ per block, so that no block learns of another's examples. max_norm <= 0 measures only. Fixed order.
+std::vector<BlockClip> clip_blocks(ParameterSet& set, Backend& backend, double max_norm);
+
+}  // namespace govtrain

@@ -1,0 +1,135 @@
+#include "autograd/tape.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "core/error.h"
+
+namespace govtrain {
+
+double Losses::total_nll() const { return std::accumulate(nll.begin(), nll.end(), 0.0); }
+int64_t Losses::total_count() const { return std::accumulate(counts.begin(), counts.end(), int64_t{0}); }
+
+Tape::Tape(Backend& backend, const Rows& rows, Mode mode, StepKey key)
+    : backend_(&backend), rows_(&rows), mode_(mode), key_(std::move(key)) {
+  if (!key_.example_ids.empty() && key_.example_ids.size() != static_cast<size_t>(rows.examples())) {
+    throw Error("tape", "example ids; expected {}, got {}", rows.examples(), key_.example_ids.size());
+  }
+}
+
+DropoutKey Tape::next_dropout() {
+  if (key_.example_ids.empty()) throw Error("dropout", "expected example ids in the step key, got none");
+  return {key_.seed, key_.step, dropouts_++, key_.example_ids};
+}
+
+Var Tape::record(const char* op, Tensor value, std::vector<int> inputs, std::vector<const Parameter*> uses,
+                 BackwardFn backward) {
+  if (!uses.empty()) last_used_ = uses.front();
+  if (watch_) watch(nodes_.size(), op, value.cview(), false);
+  if (!recording()) return Var(this, -1, std::move(value));
+  nodes_.push_back({op, std::move(inputs), std::move(uses), std::move(backward), {}, false});
+  return Var(this, static_cast<int>(nodes_.size()) - 1, std::move(value));
+}
+
+void Tape::watch(size_t node, const char* op, View value, bool in_backward) {
+  if (non_finite_) return;
+  const int64_t row = backend_->first_non_finite_row(value);
+  if (row < 0) return;
+  NonFinite found;
+  found.op = op;
+  found.in_backward = in_backward;
+  found.row = row;
+  const Parameter* p = last_used_;
+  if (in_backward) {
+    p = nullptr;
+    for (size_t i = node + 1; i-- > 0 && p == nullptr;) {
+      if (!nodes_[i].uses.empty()) p = nodes_[i].uses.front();
+    }
+  }
+  if (p != nullptr) {
+    found.parameter = p->name();
+    found.block = p->slices().front().block;
+  }
+  if (value.rows == rows_->total()) {
+    const auto& offsets = rows_->offsets();
+    found.example = static_cast<int>(std::upper_bound(offsets.begin(), offsets.end(), row) - offsets.begin()) - 1;
+  } else if (value.rows == rows_->examples()) {
+    found.example = static_cast<int>(row);
+  }
+  non_finite_ = found;
+}
+
+void Tape::backward(const Losses& losses, std::span<const float> coefficient, ParamGrad& grads) {
+  const auto examples = static_cast<size_t>(rows_->examples());
+  if (coefficient.size() != examples) {
+    throw Error("backward", "coefficients; expected {}, got {}", examples, coefficient.size());
+  }
+  const int top = losses.var.node();
+  if (top < 0 || top >= static_cast<int>(nodes_.size()) || !nodes_[static_cast<size_t>(top)].backward) {
+    throw Error("backward", "expected losses recorded on this tape in train mode and not yet gone back over");
+  }
+  // A node is needed when an active parameter stands at it or below it, and the loss above it.
+  for (Node& n : nodes_) {
+    n.needed = std::any_of(n.uses.begin(), n.uses.end(), [&](const Parameter* p) { return grads.active(*p); }) ||
+               std::any_of(n.inputs.begin(), n.inputs.end(),
+                           [&](int i) { return i >= 0 && nodes_[static_cast<size_t>(i)].needed; });
+  }
+  std::vector<bool> above(nodes_.size(), false);
+  above[static_cast<size_t>(top)] = true;
+  for (size_t i = nodes_.size(); i-- > 0;) {
+    Node& n = nodes_[i];
+    n.needed = n.needed && above[i];
+    if (!n.needed) {
+      n.backward = nullptr;
+      continue;
+    }
+    for (const Parameter* p : n.uses) grads.expect(*p);
+    for (const int input : n.inputs) {
+      if (input >= 0) above[static_cast<size_t>(input)] = true;
+    }
+  }
+  Tensor seed = make(rows_->examples(), 1);
+  std::copy(coefficient.begin(), coefficient.end(), seed.data());
+  nodes_[static_cast<size_t>(top)].grad = std::move(seed);
+
+  Backward context(*this, grads);
+  for (size_t i = nodes_.size(); i-- > 0;) {
+    Node& n = nodes_[i];
+    if (!n.needed) continue;
+    const Tensor dy = std::move(n.grad);
+    if (!dy.defined()) throw Error("backward", "no gradient reached {} (node {})", n.op, i);
+    if (watch_) watch(i, n.op, dy.cview(), true);
+    n.backward(context, dy);
+    n.backward = nullptr;
+  }
+  grads.finish();
+}
+
+Backward::Slot Backward::slot(int node, int64_t rows, int64_t cols) {
+  Tensor& grad = tape_->nodes_[static_cast<size_t>(node)].grad;
+  if (!grad.defined()) {
+    grad = make(rows, cols);
+    return {grad.view(), false};
+  }
+  if (!grad.unique()) grad = grad.clone();
+  return {grad.view(), true};
+}
+
+Backward::Slot Backward::slot_over(int node, const Tensor& dy) {
+  Tensor& grad = tape_->nodes_[static_cast<size_t>(node)].grad;
+  if (grad.defined() || !dy.unique()) return slot(node, dy.rows(), dy.cols());
+  grad = dy;
+  return {grad.view(), false};
+}
+
+void Backward::give(int node, const Tensor& grad) {
+  Tensor& have = tape_->nodes_[static_cast<size_t>(node)].grad;
+  if (!have.defined()) {
+    have = grad;
+    return;
+  }
+  if (!have.unique()) have = have.clone();
+  backend().accumulate(grad.cview(), have.view());
+}
+
+}  // namespace govtrain

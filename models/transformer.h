@@ -1,0 +1,59 @@
+// One decoder-only transformer with pre-norm residual blocks; GPT-2 and Llama are two configurations of it.
+//   x = embed(tokens) (+ position); for each layer: x += attention(norm(x)); x += mlp(norm(x)); logits = norm(x) W^T
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "autograd/ops.h"
+#include "models/transformer_config.h"
+
+namespace govtrain {
+
+// The tokens of a ragged batch; the rows are the tape's.
+struct TokenBatch {
+  std::span<const int32_t> tokens;  // [rows], each in [0, vocab)
+  std::span<const int32_t> start;   // [E] position of each example's first token; empty: 0
+};
+
+class Transformer {
+ public:
+  // Initialises every parameter as a pure function of (seed, name, element): normal(0, 0.02), projections into the
+  // residual stream normal(0, 0.02 / sqrt(2 layers)) (GPT-2), gains 1, biases 0. Throws Error with all problems of
+  // the configuration.
+  Transformer(const TransformerConfig& config, uint64_t seed, Allocator& allocator = host_allocator());
+
+  const TransformerConfig& config() const { return config_; }  // resolved
+  ParameterSet& parameters() { return set_; }
+  const ParameterSet& parameters() const { return set_; }
+
+  // Logits [rows, vocab]. Throws Error on tokens out of range and on examples longer than the context.
+  Var forward(Tape& tape, const TokenBatch& batch);
+  // The final norm's output [rows, width], before the head; and the head alone.
+  Var hidden(Tape& tape, const TokenBatch& batch);
+  Var head(const Var& hidden);
+  // cross_entropy(forward(batch), target); target [rows], negative where a row does not count.
+  Losses loss(Tape& tape, const TokenBatch& batch, std::span<const int32_t> target, std::span<float> row_loss = {});
+
+ private:
+  struct Layer {
+    Parameter *norm1, *norm1_bias, *q, *q_bias, *k, *k_bias, *v, *v_bias, *o, *o_bias;
+    Parameter *norm2, *norm2_bias, *gate, *gate_bias, *up, *up_bias, *down, *down_bias;
+  };
+  void build();
+  void initialise(uint64_t seed);
+  Var norm(const Var& x, Parameter& gain, Parameter* bias) const;
+  Var mlp(const Var& x, const Layer& layer) const;
+
+  TransformerConfig config_;
+  ParameterSet set_;
+  Parameter* embed_ = nullptr;
+  Parameter* positions_ = nullptr;
+  std::vector<Layer> layers_;
+  Parameter* final_norm_ = nullptr;
+  Parameter* final_norm_bias_ = nullptr;
+  Parameter* head_ = nullptr;  // the embedding when tied
+};
+
+}  // namespace govtrain

@@ -1,0 +1,102 @@
+#include "routing/explain.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/number.h"
+
+namespace govtrain {
+namespace {
+
+std::string number(float value) {
+  std::string out;
+  append_number(out, value);
+  return out;
+}
+
+// 1234567 -> "1,234,567"
+std::string grouped(int64_t value) {
+  std::string out = std::to_string(value);
+  for (int i = static_cast<int>(out.size()) - 3; i > 0; i -= 3) out.insert(static_cast<size_t>(i), ",");
+  return out;
+}
+
+std::string facts_text(const DocumentFacts& facts) {
+  std::string out = fmt::format("document {}\n", facts.id.empty() ? "(no id)" : facts.id);
+  if (!facts.digest.empty()) out += fmt::format("  digest  {}\n", facts.digest);
+  for (size_t i = 0; i < facts.provenances.size(); ++i) {
+    out += fmt::format("  provenance {} of {}\n", i + 1, facts.provenances.size());
+    for (const auto& [key, value] : facts.provenances[i]) out += fmt::format("    {:<10} {}\n", key, in_quotes(value));
+  }
+  return out;
+}
+
+std::string rules_text(const BoundPolicy& bound, const std::vector<MetaView>& views) {
+  const Policy& policy = bound.policy();
+  std::string out = "rules\n";
+  for (const PolicyRule& rule : policy.rules) {
+    std::string window;
+    if (rule.from) window += " from " + rule.from->text();
+    if (rule.until) window += " until " + rule.until->text();
+    out += fmt::format("  {} -> {}{}\n", rule.name, policy.profiles[static_cast<size_t>(rule.profile)].name, window);
+    std::vector<std::string> seen;  // provenances often agree
+    for (const MetaView& view : views) {
+      std::string text = explain(rule.when, view, 4);
+      if (std::find(seen.begin(), seen.end(), text) != seen.end()) continue;
+      out += text;
+      seen.push_back(std::move(text));
+    }
+  }
+  return policy.rules.empty() ? "rules: the policy has none\n" : out;
+}
+
+}  // namespace
+
+std::string explain_document(const BoundPolicy& bound, const DocumentFacts& facts, const Date& today) {
+  const Decision decision = bound.resolve(facts, today);
+  const std::vector<TableEntry> table = bound.policy().table();
+  const auto entry = [&](int32_t index) { return table[static_cast<size_t>(index)]; };
+  std::string out = fmt::format("policy {} on {}\n", bound.policy().id(), today.text());
+  out += facts_text(facts) + rules_text(bound, views_of(facts));
+  out += "what has a say\n";
+  for (const Match& m : decision.matched) {
+    out += fmt::format("  [{}] {} -> {}: {}\n", m.rule, entry(m.rule).name,
+                       m.in_window ? entry(m.rule).profile : none_profile, m.reason);
+  }
+  out += fmt::format("decision: profile {}{}\n", decision.profile,
+                     decision.excluded ? " (excluded: no block learns from it)" : "");
+  size_t width = 5;
+  for (const std::string& block : bound.blocks()) width = std::max(width, block.size());
+  out += fmt::format("  {:<{}}  {:>9}  decided by\n", "block", width, "weight");
+  for (size_t b = 0; b < bound.blocks().size(); ++b) {
+    out += fmt::format("  {:<{}}  {:>9}  [{}] {}\n", bound.blocks()[b], width, number(decision.weights[b]),
+                       decision.rule[b], entry(decision.rule[b]).name);
+  }
+  return out;
+}
+
+std::string explain_blocks(const BlockMap& map, const std::vector<ParameterInfo>& parameters) {
+  std::string out;
+  int64_t total = 0;
+  for (int b = 0; b < map.blocks(); ++b) {
+    std::string lines;
+    int64_t elements = 0;
+    for (const Slice& s : map.slices) {
+      if (s.block != b) continue;
+      const ParameterInfo& p = parameters[static_cast<size_t>(s.parameter)];
+      const int64_t count = (s.row_end - s.row_begin) * (s.col_end - s.col_begin);
+      const bool whole = count == p.rows * p.cols;
+      const std::string area = whole ? fmt::format("[{}, {}]", p.rows, p.cols)
+                                     : fmt::format("[{}:{}, {}:{}] of [{}, {}]", s.row_begin, s.row_end, s.col_begin,
+                                                   s.col_end, p.rows, p.cols);
+      lines += fmt::format("    {:<52} {:<10} {:<16} {:>12}\n", p.name, p.role, area, grouped(count));
+      elements += count;
+    }
+    out += fmt::format("  {} [{}]: {} elements\n{}", map.names[static_cast<size_t>(b)], b, grouped(elements), lines);
+    total += elements;
+  }
+  return out + fmt::format("  {} blocks, {} elements\n", map.blocks(), grouped(total));
+}
+
+}  // namespace govtrain

@@ -1,0 +1,206 @@
+#include "routing/resolve.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "routing/glob.h"
+#include "routing/license.h"
+
+namespace govtrain {
+namespace {
+
+const Meta no_meta;
+
+std::vector<const Meta*> provenances(const DocumentFacts& facts) {
+  std::vector<const Meta*> out;
+  for (const Meta& meta : facts.provenances) out.push_back(&meta);
+  if (out.empty()) out.push_back(&no_meta);
+  return out;
+}
+
+std::string text_of(const Meta& meta, const std::string& key) {
+  const auto found = meta.find(key);
+  return found == meta.end() ? "" : found->second;
+}
+
+void terms_of(const LicenseExpression& e, std::vector<std::string>& out) {
+  if (e.kind == LicenseExpression::Kind::term && std::find(out.begin(), out.end(), e.term) == out.end()) {
+    out.push_back(e.term);
+  }
+  for (const LicenseExpression& part : e.parts) terms_of(part, out);
+}
+
+// What a licence expression (or a part of it) adds to the decision.
+struct Say {
+  bool covered = false;                // some rule matches, for AND: every part
+  std::map<int32_t, std::string> why;  // table entry -> reason
+};
+
+void add(Say& into, const Say& from) { into.why.insert(from.why.begin(), from.why.end()); }
+
+// `of_term` gives the say of one term.
+template <class OfTerm>
+Say say_of(const LicenseExpression& e, const OfTerm& of_term) {
+  if (e.kind == LicenseExpression::Kind::term) return of_term(e.term);
+  std::vector<Say> parts;
+  for (const LicenseExpression& part : e.parts) parts.push_back(say_of(part, of_term));
+  const auto covered = [](const Say& say) { return say.covered; };
+  const bool either = e.kind == LicenseExpression::Kind::any_of;
+  Say out;
+  out.covered =
+      either ? std::any_of(parts.begin(), parts.end(), covered) : std::all_of(parts.begin(), parts.end(), covered);
+  for (const Say& part : parts) {
+    if (!either || !out.covered || part.covered) add(out, part);
+  }
+  return out;
+}
+
+std::string join_profiles(const std::vector<std::string>& names) {
+  std::vector<std::string> unique;
+  for (const std::string& name : names) {
+    if (std::find(unique.begin(), unique.end(), name) == unique.end()) unique.push_back(name);
+  }
+  return join(unique, "+");
+}
+
+bool excludes(const Exclusion& e, const DocumentFacts& facts, std::string& reason) {
+  const auto has = [](const std::vector<std::string>& sorted, const std::string& text) {
+    return !text.empty() && std::binary_search(sorted.begin(), sorted.end(), text);
+  };
+  const auto bare = [](const std::string& text) { return text.rfind("sha256:", 0) == 0 ? text.substr(7) : text; };
+  const bool by_id = !facts.id.empty() && (has(e.ids, facts.id) || has(e.ids, "sha256:" + bare(facts.id)));
+  if (by_id || has(e.digests, bare(facts.id))) reason = "the id is listed";
+  if (has(e.digests, bare(facts.digest))) reason = "the digest is listed";
+  for (const Meta* meta : provenances(facts)) {
+    const std::string id = text_of(*meta, "id");  // what the corpus itself calls the document
+    if (has(e.ids, id)) reason = fmt::format("the id {} is listed", in_quotes(id));
+    const std::string source = text_of(*meta, "source");
+    for (const std::string& pattern : e.sources) {
+      if (!source.empty() && glob_match(pattern, source))
+        reason = fmt::format("source {} matches {}", in_quotes(source), in_quotes(pattern));
+    }
+  }
+  return !reason.empty();
+}
+
+}  // namespace
+
+std::vector<MetaView> views_of(const DocumentFacts& facts) {
+  std::vector<MetaView> out;
+  for (const Meta* meta : provenances(facts)) {
+    std::vector<std::string> terms;
+    const std::string license = text_of(*meta, "license");
+    if (!license.empty()) terms_of(parse_license(license), terms);
+    if (terms.empty()) terms.emplace_back();
+    for (const std::string& term : terms) out.push_back({&facts, meta, term});
+  }
+  return out;
+}
+
+std::optional<BoundPolicy> BoundPolicy::bind(Policy policy, const BlockMap& map, Diagnostics& diagnostics) {
+  const int errors = diagnostics.errors();
+  for (const auto& [file, text] : policy.sources()) diagnostics.add_source(file, text);
+  BoundPolicy out;
+  out.blocks_ = map.names;
+  for (const Profile& profile : policy.profiles) {
+    out.weights_.push_back(bind_profile(profile, map, policy.depth_origin, diagnostics));
+  }
+  if (diagnostics.errors() > errors) return {};
+  out.profile_of_.push_back(policy.default_profile);
+  for (const PolicyRule& rule : policy.rules) out.profile_of_.push_back(rule.profile);
+  for (const PrivacyClass& entry : policy.privacy) out.profile_of_.push_back(entry.profile);
+  if (!policy.privacy.empty()) out.profile_of_.push_back(policy.unlisted_privacy);
+  out.profile_of_.resize(out.profile_of_.size() + policy.exclusions.size(), 0);
+  out.policy_ = std::move(policy);
+  return out;
+}
+
+BoundPolicy BoundPolicy::bind(Policy policy, const BlockMap& map) {
+  Diagnostics diagnostics;
+  std::optional<BoundPolicy> out = bind(std::move(policy), map, diagnostics);
+  diagnostics.throw_if_errors();
+  return std::move(*out);
+}
+
+std::vector<int32_t> BoundPolicy::matching_rules(const MetaView& view) const {
+  std::vector<int32_t> out;
+  for (size_t i = 0; i < policy_.rules.size(); ++i) {
+    if (matches(policy_.rules[i].when, view)) out.push_back(policy_.rule_index(i));
+  }
+  return out;
+}
+
+Decision BoundPolicy::resolve(const DocumentFacts& facts, const Date& today) const {
+  Say say;
+  std::map<int32_t, std::string> privacy;
+  for (const Meta* meta : provenances(facts)) {
+    const std::string license = text_of(*meta, "license");
+    const auto of_term = [&](const std::string& term) {
+      Say one;
+      for (const int32_t rule : matching_rules({&facts, meta, term})) one.why.emplace(rule, "matches");
+      one.covered = !one.why.empty();
+      if (!one.covered) {
+        one.why.emplace(0, term.empty() ? "no rule matches, and there is no licence"
+                                        : "no rule matches license " + in_quotes(term));
+      }
+      return one;
+    };
+    add(say, license.empty() ? of_term("") : say_of(parse_license(license), of_term));
+    const std::string cls = text_of(*meta, "privacy");
+    if (cls.empty() || policy_.privacy.empty()) continue;
+    const auto listed =
+        std::find_if(policy_.privacy.begin(), policy_.privacy.end(), [&](const auto& p) { return p.name == cls; });
+    privacy.emplace(policy_.privacy_index(static_cast<size_t>(listed - policy_.privacy.begin())),
+                    fmt::format("privacy is {}{}", in_quotes(cls),
+                                listed == policy_.privacy.end() ? ", which the policy does not list" : ""));
+  }
+
+  Decision out;
+  for (size_t i = 0; i < policy_.exclusions.size(); ++i) {
+    std::string reason;
+    if (excludes(policy_.exclusions[i], facts, reason))
+      out.matched.push_back({policy_.exclusion_index(i), true, reason});
+  }
+  for (const auto& [entry, reason] : privacy) out.matched.push_back({entry, true, reason});
+  for (const auto& [entry, reason] : say.why) {
+    if (entry == 0) continue;
+    Match match{entry, true, reason};
+    const PolicyRule& rule = policy_.rules[static_cast<size_t>(entry) - 1];
+    if (rule.until && today >= *rule.until) match.reason = "matches, but expired on " + rule.until->text();
+    if (rule.from && today < *rule.from) match.reason = "matches, but is not valid before " + rule.from->text();
+    match.in_window = match.reason == reason;
+    out.matched.push_back(std::move(match));
+  }
+  if (const auto found = say.why.find(0); found != say.why.end()) out.matched.push_back({0, true, found->second});
+
+  const auto profile = [&](const Match& m) { return m.in_window ? profile_of_[static_cast<size_t>(m.rule)] : 0; };
+  std::vector<std::string> labels;
+  for (size_t b = 0; b < blocks_.size(); ++b) {
+    const Match* best = nullptr;
+    float weight = 0;
+    for (const Match& m : out.matched) {
+      const float w = weights(profile(m))[b];
+      const bool opposite = (w < 0 && weight > 0) || (w > 0 && weight < 0);
+      if (best != nullptr && !opposite && std::abs(w) >= std::abs(weight)) continue;
+      weight = opposite ? 0.0F : w;
+      best = &m;
+    }
+    out.weights.push_back(weight == 0 ? 0.0F : weight);
+    out.rule.push_back(best->rule);
+    labels.push_back(policy_.profiles[static_cast<size_t>(profile(*best))].name);
+  }
+  const auto alone = std::find_if(out.matched.begin(), out.matched.end(),
+                                  [&](const Match& m) { return weights(profile(m)) == out.weights; });
+  if (alone != out.matched.end()) {
+    out.rule.assign(blocks_.size(), alone->rule);
+    labels = {policy_.profiles[static_cast<size_t>(profile(*alone))].name};
+  }
+  out.profile = join_profiles(labels);
+  out.excluded = std::all_of(out.weights.begin(), out.weights.end(), [](float w) { return w == 0; });
+  return out;
+}
+
+}  // namespace govtrain

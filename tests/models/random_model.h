@@ -1,0 +1,232 @@
+// Random models, batches and route tables for property tests, and one way to run them. Everything is a pure function of
+// a seed, which the tests print.
+#pragma once
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "autograd/optimizer.h"
+#include "models/transformer.h"
+
+namespace govtrain::test {
+
+class Random {
+ public:
+  explicit Random(uint64_t seed) : engine_(seed) {}
+  int below(int n) { return static_cast<int>(engine_() % static_cast<uint64_t>(n)); }
+  int between(int low, int high) { return low + below(high - low + 1); }
+  bool coin() { return below(2) == 0; }
+  template <class T>
+  T one_of(std::initializer_list<T> list) {
+    return *(list.begin() + below(static_cast<int>(list.size())));
+  }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+inline TransformerConfig random_config(Random& r) {
+  TransformerConfig c;
+  c.kv_heads = r.between(1, 2);
+  c.heads = c.kv_heads * r.between(1, 2);
+  c.width = c.heads * 2 * r.between(1, 5);
+  c.vocab = r.between(5, 40);
+  c.context = 40;
+  c.layers = r.between(1, 3);
+  c.mlp = r.one_of({MlpKind::gelu, MlpKind::silu, MlpKind::swiglu, MlpKind::geglu});
+  c.mlp_width = r.between(3, 40);
+  c.norm = r.one_of({NormKind::layernorm, NormKind::rmsnorm});
+  c.positions = r.one_of({PositionKind::learned, PositionKind::rope});
+  c.tied_head = r.coin();
+  c.bias = r.coin();
+  c.dropout = r.coin() ? 0.0 : 0.2;
+  return c;
+}
+
+// One example of a batch: what it is, and what it may teach.
+struct Example {
+  uint64_t id = 0;
+  std::vector<int32_t> tokens;
+  std::vector<int32_t> target;
+  std::vector<float> weight;  // [B]
+};
+
+struct Case {
+  uint64_t seed = 0;
+  TransformerConfig config;
+  BlockMap blocks;
+  std::vector<Example> examples;
+};
+
+inline void random_text(Random& r, const TransformerConfig& c, Example& x, int length) {
+  x.tokens.clear();
+  x.target.clear();
+  for (int t = 0; t < length; ++t) {
+    x.tokens.push_back(r.below(static_cast<int>(c.vocab)));
+    x.target.push_back(r.below(8) == 0 ? -1 : r.below(static_cast<int>(c.vocab)));
+  }
+}
+
+// Cuts each parameter into up to four rectangles and gives them to random blocks, or, half of the time, by layer.
+inline BlockMap random_blocks(Random& r, const std::vector<ParameterInfo>& infos) {
+  if (r.coin()) return blocks_by_layer(infos);
+  BlockMap map;
+  const int blocks = r.between(1, 5);
+  for (int b = 0; b < blocks; ++b) map.names.push_back("block." + std::to_string(b));
+  for (size_t i = 0; i < infos.size(); ++i) {
+    const int64_t row = r.between(0, static_cast<int>(infos[i].rows) - 1);
+    const int64_t col = r.between(0, static_cast<int>(infos[i].cols) - 1);
+    for (const auto& [r0, r1] : {std::pair<int64_t, int64_t>{0, row}, {row, infos[i].rows}}) {
+      for (const auto& [c0, c1] : {std::pair<int64_t, int64_t>{0, col}, {col, infos[i].cols}}) {
+        if (r0 < r1 && c0 < c1) map.slices.push_back({static_cast<int>(i), r.below(blocks), r0, r1, c0, c1});
+      }
+    }
+  }
+  return map;
+}
+
+inline Case random_case(uint64_t seed) {
+  Random r(seed);
+  Case c;
+  c.seed = seed;
+  c.config = random_config(r);
+  c.blocks = random_blocks(r, Transformer(c.config, 0).parameters().infos());
+  const int examples = r.between(2, 6);
+  for (int e = 0; e < examples; ++e) {
+    Example x;
+    x.id = 1000 * seed + static_cast<uint64_t>(r.below(900));
+    random_text(r, c.config, x, r.between(1, 30));
+    for (int b = 0; b < c.blocks.blocks(); ++b) x.weight.push_back(r.one_of({0.0f, 0.0f, 0.25f, 0.5f, 1.0f, 2.0f}));
+    c.examples.push_back(std::move(x));
+  }
+  return c;
+}
+
+inline std::string describe(const Case& c) {
+  return "seed " + std::to_string(c.seed) + ", layers " + std::to_string(c.config.layers) + ", width " +
+         std::to_string(c.config.width) + ", heads " + std::to_string(c.config.heads) + "/" +
+         std::to_string(c.config.kv_heads) + ", " + name(c.config.mlp) + ", " + name(c.config.norm) + ", " +
+         name(c.config.positions) + (c.config.tied_head ? ", tied" : "") + (c.config.bias ? ", bias" : "") +
+         (c.config.dropout > 0 ? ", dropout" : "") + ", blocks " + std::to_string(c.blocks.blocks()) + ", examples " +
+         std::to_string(c.examples.size());
+}
+
+// A model with the case's blocks, and values that make every gradient matter (the plain initialisation has all gains 1
+// and all biases 0).
+inline std::unique_ptr<Transformer> make_model(const Case& c) {
+  auto model = std::make_unique<Transformer>(c.config, c.seed);
+  std::mt19937_64 engine(c.seed + 77);
+  for (size_t i = 0; i < model->parameters().size(); ++i) {
+    Parameter& p = model->parameters()[i];
+    for (int64_t j = 0; j < p.value().size(); ++j) {
+      const float u = static_cast<float>(engine() >> 40) * 0x1p-24f - 0.5f;
+      p.value().data()[j] = p.is_vector() ? p.value().data()[j] + 0.3f * u : 0.8f * u;
+    }
+  }
+  model->parameters().assign_blocks(c.blocks);
+  return model;
+}
+
+// The examples as a batch.
+struct Batch {
+  Rows rows;
+  std::vector<int32_t> tokens, target;
+  std::vector<uint64_t> ids;
+  RouteTable route;
+
+  Batch(const std::vector<Example>& examples, int blocks) : route(static_cast<int>(examples.size()), blocks, 0) {
+    std::vector<int32_t> lengths;
+    for (size_t e = 0; e < examples.size(); ++e) {
+      const Example& x = examples[e];
+      lengths.push_back(static_cast<int32_t>(x.tokens.size()));
+      tokens.insert(tokens.end(), x.tokens.begin(), x.tokens.end());
+      target.insert(target.end(), x.target.begin(), x.target.end());
+      ids.push_back(x.id);
+      for (int b = 0; b < blocks; ++b) route.at(static_cast<int>(e), b) = x.weight[static_cast<size_t>(b)];
+    }
+    rows = Rows::of_lengths(lengths);
+  }
+};
+
+struct Outcome {
+  std::vector<double> nll;               // [E]
+  std::vector<std::vector<float>> rows;  // row losses per example
+  std::vector<double> norms;             // [E,B]
+};
+
+enum class How { routed, withheld, plain };
+
+// One micro-batch forward and back: gradients are added to the model's.
+inline Outcome accumulate(Transformer& model, const std::vector<Example>& examples, float coefficient,
+                          How how = How::routed, uint64_t step = 3) {
+  const Batch batch(examples, model.parameters().blocks());
+  Backend& backend = cpu_backend();
+  Tape tape(backend, batch.rows, Mode::train, {42, step, batch.ids});
+  std::vector<float> row_loss(batch.tokens.size());
+  const Losses losses = model.loss(tape, {batch.tokens, {}}, batch.target, row_loss);
+  ParamGrad grads = how == How::plain
+                        ? ParamGrad::plain(model.parameters(), backend, batch.rows)
+                        : ParamGrad(model.parameters(), backend, batch.rows, batch.route, {true, how == How::withheld});
+  tape.backward(losses, std::vector<float>(examples.size(), coefficient), grads);
+  Outcome out;
+  out.nll = losses.nll;
+  if (how != How::plain) out.norms = grads.realised_norms();
+  for (int e = 0; e < batch.rows.examples(); ++e) {
+    out.rows.emplace_back(row_loss.begin() + batch.rows.begin(e), row_loss.begin() + batch.rows.end(e));
+  }
+  return out;
+}
+
+using Bits = std::vector<std::vector<float>>;
+
+inline Bits gradients(const Transformer& model) {
+  Bits out;
+  for (size_t i = 0; i < model.parameters().size(); ++i) {
+    const Tensor& g = model.parameters()[i].grad();
+    out.emplace_back(g.data(), g.data() + g.size());
+  }
+  return out;
+}
+
+inline Bits values(const Transformer& model) {
+  Bits out;
+  for (size_t i = 0; i < model.parameters().size(); ++i) {
+    const Tensor& v = model.parameters()[i].value();
+    out.emplace_back(v.data(), v.data() + v.size());
+  }
+  return out;
+}
+
+template <class T>
+bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
+}
+
+inline bool same_bits(const Bits& a, const Bits& b) {
+  if (a.size() != b.size()) return false;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (!same_bits(a[i], b[i])) return false;
+  }
+  return true;
+}
+
+// Only the elements that block b owns, in a fixed order.
+inline std::vector<float> of_block(const Transformer& model, const Bits& all, int b) {
+  std::vector<float> out;
+  for (size_t i = 0; i < model.parameters().size(); ++i) {
+    const Parameter& p = model.parameters()[i];
+    for (const Parameter::Slice& s : p.slices()) {
+      if (s.block != b) continue;
+      for (int64_t r = s.row_begin; r < s.row_end; ++r) {
+        for (int64_t c = s.col_begin; c < s.col_end; ++c) out.push_back(all[i][static_cast<size_t>(r * p.cols() + c)]);
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace govtrain::test

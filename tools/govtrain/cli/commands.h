@@ -1,0 +1,45 @@
+// The verbs, one maker each; the file that implements it is named beside it.
+#pragma once
+
+#include "tools/govtrain/cli/verb.h"
+
+namespace govtrain {
+
+// run_verbs.cpp
+Verb run_verb();
+Verb validate_verb();
+Verb eval_verb();
+Verb sample_verb();
+
+// data_verbs.cpp
+Verb data_prepare_verb();
+Verb data_inspect_verb();
+Verb data_stats_verb();
+
+// policy_verbs.cpp
+Verb policy_check_verb();
+Verb policy_explain_verb();
+
+// config_verbs.cpp
+Verb config_show_verb();
+Verb config_schema_verb();
+Verb config_docs_verb();
+Verb config_diff_verb();
+
+// lineage_verbs.cpp
+Verb lineage_verify_verb();
+Verb lineage_show_verb();
+Verb lineage_prove_verb();
+
+// inspect.cpp
+Verb inspect_verb();
+
+// completion.cpp
+Verb completion_verb();
+
+// about.cpp
+Verb version_verb();
+Verb env_verb();
+Verb help_verb();
+
+}  // namespace govtrain

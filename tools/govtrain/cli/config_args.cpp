@@ -1,0 +1,33 @@
+#include "tools/govtrain/cli/config_args.h"
+
+#include <fmt/format.h>
+
+#include "tools/govtrain/base/exit.h"
+#include "tools/govtrain/cli/terminal.h"
+
+namespace govtrain {
+
+std::shared_ptr<ConfigArgs> add_config_args(CLI::App& app) {
+  auto args = std::make_shared<ConfigArgs>();
+  app.add_option("CONFIG", args->path, "The configuration (YAML), or a run folder")->required()->type_name("");
+  app.add_option("OVERRIDES", args->overrides, "key=value sets a key (optim.lr=1e-3), ~key takes its default")
+      ->type_name("");
+  return args;
+}
+
+std::unique_ptr<RunConfigFile> read_config(const ConfigArgs& args) {
+  auto file = read_run_config(args.path, args.overrides);
+  settle(file->diagnostics, "Nothing was started.");
+  return file;
+}
+
+void settle(const Diagnostics& diagnostics, const std::string& consequence) {
+  std::fflush(stdout);
+  fmt::print(stderr, "{}", highlighted(diagnostics.render(), stderr));
+  if (!diagnostics.has_errors()) return;
+  fmt::print(stderr, "{} error{}.{}{}\n", diagnostics.errors(), diagnostics.errors() == 1 ? "" : "s",
+             consequence.empty() ? "" : " ", consequence);
+  throw Failure(exit_usage, "");
+}
+
+}  // namespace govtrain

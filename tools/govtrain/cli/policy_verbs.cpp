@@ -1,0 +1,171 @@
+// `policy check|explain`: what a policy means, before anything is trained with it.
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
+
+#include "models/transformer.h"
+#include "routing/check.h"
+#include "routing/explain.h"
+#include "tools/govtrain/base/exit.h"
+#include "tools/govtrain/cli/commands.h"
+#include "tools/govtrain/cli/config_args.h"
+#include "tools/govtrain/cli/corpus_view.h"
+#include "tools/govtrain/cli/places.h"
+#include "tools/govtrain/data/format.h"
+#include "tools/govtrain/train/setup.h"
+
+namespace govtrain {
+namespace {
+
+struct PolicyArgs {
+  std::shared_ptr<ConfigArgs> config;
+  int64_t layers = 4;
+  std::string date;
+  bool data = false, blocks = false;
+  std::string document;
+  std::vector<std::string> meta;
+};
+
+// A policy file stands for a configuration with that policy and --layers.
+std::unique_ptr<RunConfigFile> configuration(const PolicyArgs& args) {
+  if (!is_policy_file(args.config->path)) {
+    std::vector<std::string> overrides = args.config->overrides;
+    if (!args.date.empty()) overrides.push_back("policy.date=" + args.date);
+    return read_config({args.config->path, overrides});
+  }
+  if (args.data || args.blocks || !args.document.empty() || !args.config->overrides.empty())
+    throw Failure(exit_usage, fmt::format("{} is a policy; --data, --blocks, --document and overrides need a run "
+                                          "configuration",
+                                          args.config->path));
+  auto file = std::make_unique<RunConfigFile>();
+  file->config.policy.file = args.config->path;
+  file->config.policy.date = args.date;
+  file->config.model.layers = args.layers;
+  if (!args.date.empty() && !Date::parse(args.date))
+    throw Failure(exit_usage, fmt::format("--date: expected YYYY-MM-DD, got '{}'", args.date));
+  return file;
+}
+
+// The values of the whole corpus: what the policy excluded is no longer in the dataset, but in a list beside it.
+CorpusSummary summary(const CorpusView& corpus) {
+  CorpusSummary out;
+  const auto add = [&](const Meta& meta) {
+    for (const auto& [key, value] : meta) out[key].insert(value);
+  };
+  for (size_t i = 0; i < corpus.dataset.documents().size(); ++i)
+    for (const Meta& meta : corpus.facts(static_cast<int32_t>(i)).provenances) add(meta);
+  const std::string path = join_path(corpus.dataset.folder(), data_format::excluded_file);
+  std::istringstream lines(require(real_file_system().read(path)));
+  for (std::string line; std::getline(lines, line);) {
+    const auto record = nlohmann::json::parse(line, nullptr, false);
+    if (!record.is_object() || !record.contains("provenance")) throw Failure(exit_data, path + " is damaged");
+    const nlohmann::json& provenance = record["provenance"];
+    for (const nlohmann::json& meta : provenance.is_array() ? provenance : nlohmann::json::array({provenance}))
+      add(policy_meta(meta));
+  }
+  return out;
+}
+
+int check(const PolicyArgs& args) {
+  const auto file = configuration(args);
+  Diagnostics diagnostics;
+  std::optional<Policy> policy = Policy::read(file->config.policy.file, diagnostics);
+  std::optional<BoundPolicy> bound;
+  if (policy) {
+    for (const auto& [name, text] : policy->sources()) diagnostics.add_source(name, text);
+    bound = BoundPolicy::bind(std::move(*policy), layer_block_names(file->config.model.layers), diagnostics);
+  }
+  if (bound) {
+    std::optional<CorpusSummary> values;
+    if (args.data) values = summary(CorpusView(file->config));
+    check_policy(*bound, policy_date(file->config), values ? &*values : nullptr, diagnostics);
+  }
+  settle(diagnostics, "");
+  const Policy& p = bound->policy();
+  fmt::print("{}: {} is valid for {} layers: {} profiles, {} rules, {} privacy classes, {} exclusion lists\n",
+             file->config.policy.file, p.id(), file->config.model.layers, p.profiles.size(), p.rules.size(),
+             p.privacy.size(), p.exclusions.size());
+  return exit_ok;
+}
+
+DocumentFacts facts_from(const std::vector<std::string>& meta) {
+  DocumentFacts facts;
+  facts.provenances.emplace_back();
+  for (const std::string& pair : meta) {
+    const size_t equals = pair.find('=');
+    if (equals == std::string::npos || equals == 0)
+      throw Failure(exit_usage, fmt::format("--meta: expected key=value, got '{}'", pair));
+    const std::string key = pair.substr(0, equals), value = pair.substr(equals + 1);
+    if (key == "id")
+      facts.id = value;
+    else if (key == "digest")
+      facts.digest = value;
+    else
+      facts.provenances[0][key] = value;
+  }
+  return facts;
+}
+
+int explain(const PolicyArgs& args) {
+  const auto file = configuration(args);
+  const RunConfig& c = file->config;
+  if (args.meta.empty() == args.document.empty() && !args.blocks)
+    throw Failure(exit_usage,
+                  "expected --meta key=value ..., --document HEX, or --blocks\n  see 'govtrain help policy explain'");
+  if (!args.document.empty()) {
+    const CorpusView corpus(c);
+    fmt::print("{}", explain_document(corpus.policy, corpus.facts(corpus.find(args.document)), corpus.date));
+  } else if (!args.meta.empty()) {
+    fmt::print("{}", explain_document(bound_policy(c), facts_from(args.meta), policy_date(c)));
+  }
+  if (args.blocks) {
+    const int64_t vocab = c.data.tokenizer.kind == "bytes" ? 258 : c.data.tokenizer.vocab_size;
+    const Transformer model(model_config(c, vocab), 0);
+    const std::vector<ParameterInfo> infos = model.parameters().infos();
+    fmt::print("{}", explain_blocks(blocks_by_layer(infos), infos));
+  }
+  return exit_ok;
+}
+
+std::shared_ptr<PolicyArgs> add_policy_args(CLI::App& app) {
+  auto args = std::make_shared<PolicyArgs>();
+  args->config = add_config_args(app);
+  app.get_option("CONFIG")->description("A run configuration, or a policy");
+  app.add_option("--layers", args->layers, "Layers of the model, when given a policy only (default 4)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--date", args->date, "Judge licence windows by this day (default: policy.date, or today)")
+      ->type_name("DATE");
+  return args;
+}
+
+}  // namespace
+
+Verb policy_check_verb() {
+  return {"policy check", "Check a policy: errors, and what is allowed but surely not meant", "", [](CLI::App& app) {
+            auto args = add_policy_args(app);
+            app.add_flag("--data", args->data, "Also look for patterns that match nothing in the corpus (prepares it)");
+            return [args] { return check(*args); };
+          }};
+}
+
+Verb policy_explain_verb() {
+  return {"policy explain", "Say which rules match a document, which weights result, and what each block owns",
+          "The document is one of the corpus (--document) or made up (--meta license=MIT --meta source=x).",
+          [](CLI::App& app) {
+            auto args = add_policy_args(app);
+            app.add_option("--meta", args->meta, "A metadata value of a made-up document")
+                ->type_name("KEY=VALUE")
+                ->allow_extra_args(false);
+            app.add_option("--document", args->document,
+                           "A document of the corpus, by its digest or the beginning of it")
+                ->type_name("HEX");
+            app.add_flag("--blocks", args->blocks, "Print the parameters that each block owns");
+            return [args] { return explain(*args); };
+          }};
+}
+
+}  // namespace govtrain

@@ -1,0 +1,210 @@
+// `run`, `validate`, `eval` and `sample`: training and what is asked of its result.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <filesystem>
+#include <memory>
+
+#include "core/parallel.h"
+#include "routing/check.h"
+#include "tools/govtrain/base/exit.h"
+#include "tools/govtrain/cli/commands.h"
+#include "tools/govtrain/cli/config_args.h"
+#include "tools/govtrain/cli/places.h"
+#include "tools/govtrain/cli/terminal.h"
+#include "tools/govtrain/io/human.h"
+#include "tools/govtrain/train/checkpoint.h"
+#include "tools/govtrain/train/run.h"
+#include "tools/govtrain/train/session.h"
+#include "tools/govtrain/train/setup.h"
+#include "tools/govtrain/train/text_samples.h"
+
+namespace govtrain {
+namespace {
+
+// Files that the configuration names, and the policy: into the same list as the problems of the configuration itself.
+std::optional<BoundPolicy> check_files(RunConfigFile& file) {
+  const RunConfig& c = file.config;
+  for (const std::string& input : c.data.inputs)
+    if (!std::filesystem::exists(input))
+      file.diagnostics.error(file.loaded.where("data.inputs"),
+                             fmt::format("data.inputs: {} does not exist", in_quotes(input)),
+                             "looked for " + std::filesystem::absolute(input).lexically_normal().string());
+  if (c.policy.file.empty() || file.config.model.layers < 1) return std::nullopt;
+  if (!std::filesystem::exists(c.policy.file)) {
+    file.diagnostics.error(file.loaded.where("policy.file"),
+                           fmt::format("policy.file: {} does not exist", in_quotes(c.policy.file)),
+                           "looked for " + std::filesystem::absolute(c.policy.file).lexically_normal().string());
+    return std::nullopt;
+  }
+  std::optional<Policy> policy = Policy::read(c.policy.file, file.diagnostics);
+  if (!policy) return std::nullopt;
+  for (const auto& [name, text] : policy->sources()) file.diagnostics.add_source(name, text);
+  return BoundPolicy::bind(std::move(*policy), layer_block_names(c.model.layers), file.diagnostics);
+}
+
+int validate(const ConfigArgs& args) {
+  auto file = read_run_config(args.path, args.overrides);
+  const std::optional<BoundPolicy> policy = check_files(*file);
+  const RunConfig& c = file->config;
+  if (policy && !file->diagnostics.has_errors()) check_policy(*policy, policy_date(c), nullptr, file->diagnostics);
+  settle(file->diagnostics, "");
+  const int64_t vocab = c.data.tokenizer.kind == "bytes" ? 258 : c.data.tokenizer.vocab_size;
+  const TransformerConfig model = model_config(c, vocab);
+  for (const std::string& problem : model.problems()) throw Failure(exit_usage, problem);
+  const auto parameters = static_cast<uint64_t>(model.parameter_count());
+  std::string place = std::filesystem::absolute(c.run.out).lexically_normal().string();
+  while (!real_file_system().exists(place)) place = parent_path(place);
+  const uint64_t checkpoint = parameters * 4 * (c.optim.kind == "sgd" ? (c.optim.momentum > 0 ? 2 : 1) : 3);
+  const uint64_t available = require(free_bytes(place));
+  fmt::print("configuration  {}\n", args.path);
+  if (policy) fmt::print("policy         {}, {} rules\n", policy->policy().id(), policy->policy().rules.size());
+  fmt::print("model          {} parameters, {} blocks\n", grouped(static_cast<int64_t>(parameters)),
+             c.model.layers + 2);
+  fmt::print("checkpoint     {}; {} free in {}\n", human_bytes(checkpoint), human_bytes(available), place);
+  if (available < checkpoint * static_cast<uint64_t>(c.save.keep_last + 1))
+    throw Failure(exit_resource, fmt::format("{} has room for fewer than save.keep_last + 1 = {} checkpoints", place,
+                                             c.save.keep_last + 1));
+  fmt::print("{} is valid; 'govtrain run {} --dry-run' also prepares the data and measures a step\n", args.path,
+             args.path);
+  return exit_ok;
+}
+
+struct RunArgs {
+  bool dry_run = false;
+  std::string resume, progress;
+};
+
+int run(ConfigArgs config, const RunArgs& args) {
+  if (!args.resume.empty()) config.overrides.push_back("run.resume=" + args.resume);
+  if (!args.progress.empty()) config.overrides.push_back("log.progress=" + args.progress);
+  auto file = read_run_config(config.path, config.overrides);
+  (void)check_files(*file);
+  settle(file->diagnostics, "Nothing was started.");
+  return run_training(file->config, args.dry_run);
+}
+
+int eval(const ConfigArgs& args, const std::string& checkpoint) {
+  const auto file = read_config(args);
+  if (file->config.run.threads > 0) set_thread_count(static_cast<int>(file->config.run.threads));
+  FileSystem& fs = real_file_system();
+  const std::string folder = checkpoint_folder(checkpoint.empty() ? file->config.run.out : checkpoint);
+  const TrainerState state = require(load_trainer_state(fs, folder));
+  const std::optional<Date> saved = Date::parse(state.policy_date);
+  if (!saved) throw Failure(exit_data, folder + ": policy_date is not a date");
+  Session session(fs, file->config, *saved);
+  if (!state.dataset_key.empty() && state.dataset_key != session.prepared.key)
+    fmt::print(stderr, "warning: {} was trained on other data ({}) than this configuration's ({})\n", folder,
+               state.dataset_key, session.prepared.key);
+  const auto model = require(load_model(fs, folder));
+  if (model->config().vocab != session.dataset.tokenizer().vocab_size())
+    throw Failure(exit_data, fmt::format("{} has a vocabulary of {}, the data has {}", folder, model->config().vocab,
+                                         session.dataset.tokenizer().vocab_size()));
+  const EvalResult result = session.evaluator->run(*model, session.backend);
+  if (result.all.tokens == 0) throw Failure(exit_data, "there are no validation documents");
+  std::vector<std::vector<std::string>> rows = {{"source", "tokens", "loss", "perplexity"}};
+  for (const auto& source : result.sources)
+    rows.push_back({source.name, grouped(source.tokens), fmt::format("{:.4f}", source.loss()),
+                    fmt::format("{:.1f}", std::exp(source.loss()))});
+  rows.push_back({"all", grouped(result.all.tokens), fmt::format("{:.4f}", result.all.loss()),
+                  fmt::format("{:.1f}", std::exp(result.all.loss()))});
+  if (session.unigram)
+    rows.push_back({"(unigram model)", "", fmt::format("{:.4f}", *session.unigram),
+                    fmt::format("{:.1f}", std::exp(*session.unigram))});
+  fmt::print("{} at step {}; loss in nats per token of the validation split\n\n{}", folder, state.step, table(rows));
+  return exit_ok;
+}
+
+struct SampleArgs {
+  std::string model;
+  std::vector<std::string> prompts = {""};
+  int64_t tokens = 100, top_k = 0, seed = 1;
+  double temperature = 0.8;
+};
+
+int sample(const SampleArgs& args) {
+  FileSystem& fs = real_file_system();
+  const std::string folder = checkpoint_folder(args.model);
+  const auto model = require(load_model(fs, folder));
+  const auto tokenizer = require(load_tokenizer_from(fs, folder));
+  if (model->config().vocab != tokenizer->vocab_size())
+    throw Failure(exit_data, fmt::format("{}: the model has a vocabulary of {}, the tokenizer of {}", folder,
+                                         model->config().vocab, tokenizer->vocab_size()));
+  GenerateOptions options;
+  options.max_new_tokens = args.tokens;
+  options.temperature = args.temperature;
+  options.top_k = args.top_k;
+  options.seed = static_cast<uint64_t>(args.seed);
+  bool first = true;
+  for (const TextSample& text : write_text(*model, cpu_backend(), *tokenizer, args.prompts, options)) {
+    fmt::print("{}{}{}\n", first ? "" : "\n", bold(text.prompt, stdout), printable(text.text));
+    first = false;
+  }
+  return exit_ok;
+}
+
+}  // namespace
+
+Verb run_verb() {
+  return {
+      "run", "Train as a configuration says",
+      "The first Ctrl-C or SIGTERM finishes the step and saves a checkpoint to resume from (status 130); the second "
+      "stops at once. SIGUSR1, or a file named 'save' in the run folder, saves at the next step.",
+      [](CLI::App& app) {
+        auto config = add_config_args(app);
+        auto args = std::make_shared<RunArgs>();
+        app.add_flag("--dry-run", args->dry_run,
+                     "Prepare the data, print the plan with memory, disk and time, and stop");
+        app.add_option("--resume", args->resume,
+                       "never, auto (the newest checkpoint, if there is one), or a checkpoint folder")
+            ->type_name("MODE");
+        app.add_option("--progress", args->progress, "auto, bar, plain, json or none")->type_name("MODE");
+        return [config, args] { return run(*config, *args); };
+      }};
+}
+
+Verb validate_verb() {
+  return {"validate", "Check a configuration, its policy and its files without starting anything",
+          "All problems at once; exit status 2.", [](CLI::App& app) {
+            auto config = add_config_args(app);
+            return [config] { return validate(*config); };
+          }};
+}
+
+Verb eval_verb() {
+  return {"eval", "Print the validation loss of a checkpoint, in all and per source", "", [](CLI::App& app) {
+            auto config = add_config_args(app);
+            auto checkpoint = std::make_shared<std::string>();
+            app.add_option("--checkpoint", *checkpoint,
+                           "A checkpoint or run folder; without it the newest checkpoint of run.out")
+                ->type_name("DIR");
+            return [config, checkpoint] { return eval(*config, *checkpoint); };
+          }};
+}
+
+Verb sample_verb() {
+  return {"sample", "Print text that a checkpoint writes", "", [](CLI::App& app) {
+            auto args = std::make_shared<SampleArgs>();
+            app.add_option("MODEL", args->model, "A checkpoint folder, or a run folder for its newest checkpoint")
+                ->required()
+                ->type_name("");
+            app.add_option("--prompt", args->prompts, "A beginning to continue; may be given several times")
+                ->type_name("TEXT")
+                ->allow_extra_args(false);
+            app.add_option("--tokens", args->tokens, "Tokens to write (default 100)")
+                ->type_name("N")
+                ->check(CLI::Range(1, 1 << 20));
+            app.add_option("--temperature", args->temperature, "0 always takes the most probable token (default 0.8)")
+                ->type_name("T")
+                ->check(CLI::Range(0.0, 100.0));
+            app.add_option("--top-k", args->top_k, "Draw from the k most probable tokens; 0 from all (default)")
+                ->type_name("K")
+                ->check(CLI::NonNegativeNumber);
+            app.add_option("--seed", args->seed, "The same seed writes the same text (default 1)")
+                ->type_name("N")
+                ->check(CLI::NonNegativeNumber);
+            return [args] { return sample(*args); };
+          }};
+}
+
+}  // namespace govtrain

@@ -1,0 +1,284 @@
+// The keys. Order here is the order of documentation.
+#include "tools/govtrain/config/run_config.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "core/config/render.h"
+#include "core/file.h"
+
+namespace govtrain {
+namespace {
+
+void describe_run(Schema& s, RunConfig& c) {
+  s.section("run", "What the run is called, where it writes, on what it computes.");
+  s.text("run.name", c.run.name, {.doc = "Name of the run, in the log and in reports."});
+  s.text("run.out", c.run.out,
+         {.doc = "Folder of the run: checkpoints, log, metrics.",
+          .required = true,
+          .path = true,
+          .also_called = {"output", "output_dir", "out_dir"}});
+  s.integer("run.seed", c.run.seed, {.doc = "Seed of every random stream.", .min = 0});
+  s.integer("run.threads", c.run.threads,
+            {.doc = "Threads; 0 takes all CPUs of this process. Does not change the result.",
+             .min = 0,
+             .max = 1024,
+             .also_called = {"workers", "num_threads"}});
+  s.text("run.device", c.run.device, {.doc = "Device to compute on.", .choices = {"auto", "cpu"}});
+  s.text(
+      "run.resume", c.run.resume,
+      {.doc =
+           "never starts anew and refuses a folder that holds a run; auto continues the newest checkpoint in run.out "
+           "if there is one; otherwise the checkpoint folder to continue."});
+}
+
+void describe_data(Schema& s, RunConfig& c) {
+  s.section("data", "The corpus and how it becomes examples.");
+  s.texts("data.inputs", c.data.inputs,
+          {.doc = "Text and JSONL files, or folders of them.",
+           .required = true,
+           .path = true,
+           .also_called = {"files", "path", "dataset"}});
+  s.text("data.cache", c.data.cache,
+         {.doc = "Folder for prepared data, keyed by inputs, tokenizer and options.", .required = true, .path = true});
+  s.text("data.tokenizer.kind", c.data.tokenizer.kind,
+         {.doc = "bytes has one token per byte; sentencepiece trains a BPE vocabulary on the training text.",
+          .choices = {"bytes", "sentencepiece"}});
+  s.integer("data.tokenizer.vocab_size", c.data.tokenizer.vocab_size,
+            {.doc = "Size of the vocabulary of sentencepiece; bytes ignores it.", .unit = "tokens", .min = 1});
+  s.integer("data.context", c.data.context,
+            {.doc = "Longest example; longer documents become several examples.",
+             .unit = "tokens",
+             .min = 1,
+             .max = 1 << 20,
+             .also_called = {"context_length", "block_size", "max_seq_len"}});
+  s.number("data.validation_fraction", c.data.validation_fraction,
+           {.doc = "Share of the documents held out, chosen by content hash.", .min = 0, .max = 0.5});
+  s.integer("data.min_chars", c.data.min_chars,
+            {.doc = "Shorter documents are left out.", .unit = "characters", .min = 1});
+}
+
+void describe_model(Schema& s, RunConfig& c) {
+  auto& m = c.model;
+  s.section("model", "The network.");
+  s.text("model.kind", m.kind, {.doc = "Architecture.", .choices = {"transformer"}});
+  s.integer("model.layers", m.layers,
+            {.doc = "Transformer layers.",
+             .min = 1,
+             .max = 1024,
+             .required = true,
+             .also_called = {"n_layer", "num_layers"}});
+  s.integer("model.width", m.width,
+            {.doc = "Width of the residual stream.",
+             .min = 1,
+             .max = 1 << 20,
+             .required = true,
+             .also_called = {"n_embd", "hidden_size", "d_model", "dim"}});
+  s.integer("model.heads", m.heads,
+            {.doc = "Attention heads; must divide width.",
+             .min = 1,
+             .max = 1024,
+             .required = true,
+             .also_called = {"n_head", "num_heads"}});
+  s.integer("model.kv_heads", m.kv_heads,
+            {.doc = "Heads of keys and values; must divide heads; 0 takes as many as heads.", .min = 0, .max = 1024});
+  s.text("model.mlp", m.mlp,
+         {.doc = "Activation of the MLP; swiglu and geglu have a gate.",
+          .choices = {"gelu", "silu", "swiglu", "geglu"},
+          .also_called = {"activation"}});
+  s.integer("model.mlp_width", m.mlp_width,
+            {.doc = "Width inside the MLP; 0 takes 4 * width, or 8/3 * width rounded up to 32 with a gate.",
+             .min = 0,
+             .max = 1 << 20,
+             .also_called = {"intermediate_size", "ffn_dim"}});
+  s.text("model.norm", m.norm, {.doc = "Normalisation before each branch.", .choices = {"layernorm", "rmsnorm"}});
+  s.number("model.norm_eps", m.norm_eps, {.doc = "Added to the variance.", .min = 0, .max = 1, .exclusive_min = true});
+  s.text("model.positions", m.positions,
+         {.doc = "Positions: a learned table, or rotary.", .choices = {"learned", "rope"}});
+  s.number("model.rope_base", m.rope_base, {.doc = "Base of the rotary frequencies.", .min = 1, .exclusive_min = true});
+  s.boolean("model.tied_head", m.tied_head,
+            {.doc = "The output projection is the embedding table.", .also_called = {"tie_word_embeddings"}});
+  s.boolean("model.bias", m.bias, {.doc = "Biases on projections and layer norms."});
+  s.number("model.dropout", m.dropout, {.doc = "Dropout after the embedding and each branch.", .min = 0, .max = 0.95});
+}
+
+void describe_policy(Schema& s, RunConfig& c) {
+  s.section("policy", "Which example may teach which part of the model.");
+  s.text("policy.file", c.policy.file, {.doc = "The policy; required unless train.routing is false.", .path = true});
+  s.text(
+      "policy.date", c.policy.date,
+      {.doc = "Day (YYYY-MM-DD) that licence windows are judged by; empty takes the day of the first start, which the "
+              "log then fixes for every resume."});
+}
+
+void describe_optim(Schema& s, RunConfig& c) {
+  auto& o = c.optim;
+  s.section("optim", "The optimizer, by its published rule, on the routed gradient.");
+  s.text("optim.kind", o.kind,
+         {.doc = "Update rule.", .choices = {"adamw", "adam", "sgd"}, .also_called = {"optimizer"}});
+  s.number("optim.lr", o.lr,
+           {.doc = "Learning rate after the warm-up.",
+            .min = 0,
+            .exclusive_min = true,
+            .also_called = {"learning_rate", "max_lr"}});
+  s.numbers("optim.betas", o.betas, {.doc = "Decay of the two moments of adam and adamw.", .min = 0, .max = 1});
+  s.number("optim.eps", o.eps, {.doc = "Added to the denominator of adam and adamw.", .min = 0, .exclusive_min = true});
+  s.number("optim.weight_decay", o.weight_decay,
+           {.doc = "Decay of matrices; gains and biases do not decay.", .min = 0, .also_called = {"wd"}});
+  s.number("optim.momentum", o.momentum, {.doc = "Momentum of sgd.", .min = 0, .max = 1});
+  s.boolean("optim.nesterov", o.nesterov, {.doc = "Nesterov's form of the momentum of sgd."});
+  s.integer("optim.warmup_steps", o.warmup_steps,
+            {.doc = "Steps in which the learning rate rises linearly.",
+             .unit = "steps",
+             .min = 0,
+             .also_called = {"warmup"}});
+  s.text("optim.schedule", o.schedule,
+         {.doc = "Learning rate after the warm-up.",
+          .choices = {"constant", "linear", "cosine"},
+          .also_called = {"lr_scheduler"}});
+  s.number("optim.min_lr", o.min_lr, {.doc = "Learning rate at the last step of linear and cosine.", .min = 0});
+  s.number("optim.clip", o.clip,
+           {.doc = "Largest L2 norm of the gradient of a block; 0 does not clip.",
+            .min = 0,
+            .also_called = {"grad_clip", "max_grad_norm"}});
+  s.text("optim.untouched", o.untouched,
+         {.doc = "A block to which nothing was admitted in a step keeps its values (skip), "
+                 "or moves by momentum and decay (step).",
+          .choices = {"skip", "step"}});
+}
+
+void describe_train(Schema& s, RunConfig& c) {
+  s.section("train", "How long, and in what portions.");
+  s.integer("train.steps", c.train.steps,
+            {.doc = "Optimizer steps.",
+             .unit = "steps",
+             .min = 1,
+             .required = true,
+             .also_called = {"max_steps", "iterations"}});
+  s.integer("train.tokens_per_step", c.train.tokens_per_step,
+            {.doc = "Most tokens of a step; whole examples are taken while they fit.",
+             .unit = "tokens",
+             .min = 1,
+             .max = 1 << 30,
+             .also_called = {"batch_size", "batch_tokens"}});
+  s.integer(
+      "train.micro_batch_tokens", c.train.micro_batch_tokens,
+      {.doc = "Computes a step in portions of at most this many tokens, to save memory; 0 computes it at once. Does "
+              "not change the result.",
+       .unit = "tokens",
+       .min = 0,
+       .max = 1 << 30,
+       .also_called = {"micro_batch_size"}});
+  s.number("train.max_minutes", c.train.max_minutes,
+           {.doc = "Stops and saves after this time; 0 is no limit.", .unit = "minutes", .min = 0});
+  s.boolean("train.routing", c.train.routing, {.doc = "false trains without policy, routing and log, for comparison."});
+  s.section("eval", "Validation while training.");
+  s.integer("eval.every", c.eval.every,
+            {.doc = "Steps between validations; 0 validates at the end only.", .unit = "steps", .min = 0});
+  s.integer("eval.max_tokens", c.eval.max_tokens,
+            {.doc = "Most tokens of a validation; 0 takes all.", .unit = "tokens", .min = 0});
+  s.section("sample", "Text that the model writes while training.");
+  s.integer("sample.every", c.sample.every,
+            {.doc = "Steps between samples; 0 never samples.", .unit = "steps", .min = 0});
+  s.texts("sample.prompts", c.sample.prompts, {.doc = "Beginnings to continue."});
+  s.integer("sample.tokens", c.sample.tokens,
+            {.doc = "Tokens to write after each prompt.", .unit = "tokens", .min = 1, .max = 1 << 20});
+  s.number("sample.temperature", c.sample.temperature,
+           {.doc = "0 always takes the most probable token.", .min = 0, .max = 100});
+  s.integer("sample.top_k", c.sample.top_k, {.doc = "Draws from the k most probable tokens; 0 from all.", .min = 0});
+}
+
+void describe_output(Schema& s, RunConfig& c) {
+  s.section("save", "Checkpoints. One is always written at the end and on the first Ctrl-C.");
+  s.integer("save.every", c.save.every, {.doc = "Steps between checkpoints; 0 is off.", .unit = "steps", .min = 0});
+  s.number("save.every_minutes", c.save.every_minutes,
+           {.doc = "Minutes between checkpoints; 0 is off.", .unit = "minutes", .min = 0});
+  s.integer("save.keep_last", c.save.keep_last, {.doc = "Newest checkpoints that are kept.", .min = 1});
+  s.integer("save.keep_every", c.save.keep_every,
+            {.doc = "Checkpoints at multiples of this many steps are never deleted; "
+                    "0 is off.",
+             .unit = "steps",
+             .min = 0});
+  s.section("log", "What a run shows and writes about itself.");
+  s.number("log.every_seconds", c.log.every_seconds,
+           {.doc = "Time between progress lines where there is no live line.", .unit = "seconds", .min = 0});
+  s.boolean("log.tensorboard", c.log.tensorboard, {.doc = "Writes TensorBoard event files beside metrics.jsonl."});
+  s.text("log.progress", c.log.progress,
+         {.doc = "auto is a live line (bar) on a terminal and plain lines elsewhere.",
+          .choices = {"auto", "bar", "plain", "json", "none"}});
+  s.section("lineage", "The append-only log of what taught what.");
+  s.boolean("lineage.enabled", c.lineage.enabled, {.doc = "Writes the log; only runs for comparison do without."});
+  s.text("lineage.key", c.lineage.key,
+         {.doc = "Signing key; empty makes <run.name>.key beside the run folder, readable by "
+                 "its owner only.",
+          .path = true});
+  s.text("lineage.origin", c.lineage.origin,
+         {.doc = "Name of the log in its signed checkpoints, without spaces or '+'; "
+                 "empty takes govtrain.local/<run.name>."});
+  s.integer("lineage.flush_records", c.lineage.flush_records,
+            {.doc = "The log is made durable and signed after at most this many records.",
+             .unit = "records",
+             .min = 1,
+             .max = 1 << 24});
+  s.boolean("lineage.norms", c.lineage.norms, {.doc = "Records what each example really contributed to each block."});
+}
+
+}  // namespace
+
+std::string RunConfig::key_path() const {
+  if (!lineage.key.empty()) return lineage.key;
+  // run.out may be "." or end in a slash: what lies beside it is not what its text suggests.
+  return (std::filesystem::path(run.out) / ".." / (run.name + ".key")).lexically_normal().string();
+}
+
+std::string RunConfig::log_origin() const {
+  return lineage.origin.empty() ? "govtrain.local/" + run.name : lineage.origin;
+}
+
+void describe(Schema& schema, RunConfig& config) {
+  describe_run(schema, config);
+  describe_data(schema, config);
+  describe_model(schema, config);
+  describe_policy(schema, config);
+  describe_optim(schema, config);
+  describe_train(schema, config);
+  describe_output(schema, config);
+}
+
+std::unique_ptr<RunConfigFile> read_run_config(const std::string& path, const std::vector<std::string>& overrides) {
+  auto file = std::make_unique<RunConfigFile>();
+  const std::string inside = join_path(path, "config.yaml");
+  const bool run_folder = std::filesystem::is_directory(path) && std::filesystem::exists(inside);
+  file->loaded = load_config(file->schema, run_folder ? inside : path, overrides, file->diagnostics);
+  // Not a path key of the schema, as it may be a word.
+  std::string& resume = file->config.run.resume;
+  const Position at = file->loaded.where("run.resume");
+  if (resume != "never" && resume != "auto" && at.line > 0) resume = join_path(parent_path(at.file), resume);
+  if (!file->loaded.unreadable) check(file->config, file->loaded, file->diagnostics);
+  return file;
+}
+
+std::string resolved_yaml(const RunConfig& config, const std::string& folder) {
+  namespace fs = std::filesystem;
+  const auto from_folder = [&](const std::string& path) {
+    if (path.empty()) return path;
+    return fs::absolute(path).lexically_normal().lexically_relative(fs::absolute(folder).lexically_normal()).string();
+  };
+  // Bound to the defaults, so that a required key is written like any other.
+  RunConfigFile file;
+  file.config = config;
+  for (const Schema::Field& field : file.schema.fields())
+    if (field.options.path) field.map_text(from_folder);
+  std::string& resume = file.config.run.resume;
+  if (resume != "never" && resume != "auto") resume = from_folder(resume);
+  return to_yaml(file.schema, false);
+}
+
+std::string resolved_json(const RunConfig& config) {
+  RunConfigFile file;
+  file.config = config;
+  return canonical_json(file.schema);
+}
+
+}  // namespace govtrain

@@ -1,0 +1,53 @@
+#include "tools/govtrain/train/evaluate.h"
+
+#include <algorithm>
+
+#include "autograd/tape.h"
+
+namespace govtrain {
+
+Evaluator::Evaluator(const Dataset& dataset, const std::string& group, int context, int rows_per_batch,
+                     int64_t max_rows) {
+  const auto named = group_documents(dataset, documents_of(dataset, Split::validation), group);
+  uint64_t total = 0;
+  std::vector<uint64_t> sizes;
+  for (const auto& [name, documents] : named) {
+    uint64_t rows = 0;
+    for (const int32_t d : documents) rows += dataset.documents()[static_cast<size_t>(d)].tokens + 1;
+    sizes.push_back(rows);
+    total += rows;
+  }
+  for (size_t i = 0; i < named.size(); ++i) {
+    uint64_t limit = 0;
+    if (max_rows > 0 && total > static_cast<uint64_t>(max_rows)) {
+      limit = std::max<uint64_t>(1, sizes[i] * static_cast<uint64_t>(max_rows) / total);
+    }
+    groups_.push_back({named[i].first, FixedBatches(dataset, named[i].second, context, rows_per_batch, limit)});
+  }
+}
+
+int64_t Evaluator::rows() const {
+  int64_t rows = 0;
+  for (const Group& g : groups_) rows += static_cast<int64_t>(g.batches.rows());
+  return rows;
+}
+
+EvalResult Evaluator::run(Transformer& model, Backend& backend) const {
+  EvalResult result;
+  for (const Group& group : groups_) {
+    EvalResult::Source source{group.name, 0, 0};
+    for (size_t i = 0; i < group.batches.size(); ++i) {
+      const Batch batch = group.batches.batch(i);
+      Tape tape(backend, batch.rows, Mode::eval);
+      const Losses losses = model.loss(tape, {batch.tokens, {}}, batch.targets);
+      source.nll += losses.total_nll();
+      source.tokens += losses.total_count();
+    }
+    result.all.nll += source.nll;
+    result.all.tokens += source.tokens;
+    result.sources.push_back(source);
+  }
+  return result;
+}
+
+}  // namespace govtrain

@@ -1,0 +1,44 @@
+// Validation loss, in all and per source. The documents, their order and their cut into batches are fixed, so that two
+// evaluations of the same weights give the same bits.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "models/transformer.h"
+#include "tools/govtrain/data/dataset.h"
+#include "tools/govtrain/data/sampler.h"
+
+namespace govtrain {
+
+struct EvalResult {
+  struct Source {
+    std::string name;
+    double nll = 0;  // nats, summed
+    int64_t tokens = 0;
+    double loss() const { return tokens == 0 ? 0 : nll / static_cast<double>(tokens); }
+  };
+  Source all{"all", 0, 0};
+  std::vector<Source> sources;  // by name
+};
+
+class Evaluator {
+ public:
+  // The validation split, grouped by the metadata key `group`. `max_rows` in all (0: everything), shared out among the
+  // sources in proportion to their size, at least one document each.
+  Evaluator(const Dataset& dataset, const std::string& group, int context, int rows_per_batch, int64_t max_rows);
+
+  EvalResult run(Transformer& model, Backend& backend) const;
+  int64_t rows() const;
+
+ private:
+  struct Group {
+    std::string name;
+    FixedBatches batches;
+  };
+  std::vector<Group> groups_;
+};
+
+}  // namespace govtrain

@@ -1,0 +1,340 @@
+#include "tools/govtrain/train/loop.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "core/hash.h"
+#include "lineage/log_format.h"
+#include "tools/govtrain/base/exit.h"
+#include "tools/govtrain/io/human.h"
+#include "tools/govtrain/train/run_head.h"
+#include "tools/govtrain/train/setup.h"
+#include "tools/govtrain/train/text_samples.h"
+
+namespace govtrain {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using nlohmann::json;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+RunLogOptions log_options(const RunConfig& config) {
+  return {join_path(config.run.out, "lineage"), config.key_path(), config.log_origin(),
+          static_cast<uint64_t>(config.lineage.flush_records)};
+}
+
+}  // namespace
+
+Loop::Loop(FileSystem& fs, Session& session, const std::optional<ResumePoint>& point)
+    : fs_(fs),
+      s_(session),
+      config_(session.config),
+      checkpoints_(fs, join_path(config_.run.out, "ckpt")),
+      progress_(progress_mode(config_.log.progress), config_.log.every_seconds),
+      schedule_(schedule(config_)) {
+  require(fs_.make_dirs(join_path(config_.run.out, "ckpt")));
+  if (point) {
+    step_ = saved_step_ = point->state.step;
+    tokens_ = point->state.tokens;
+  }
+  started_step_ = step_;
+  if (config_.lineage.enabled && config_.train.routing) {
+    open_log(point);
+  } else if (point) {
+    require(checkpoints_.set_aside_after(step_));
+  }
+  require(write_atomic(fs_, join_path(config_.run.out, "config.yaml"), resolved_yaml(config_, config_.run.out)));
+  metrics_ = require(MetricsWriter::open(fs_, config_.run.out, point ? step_ : -1, config_.log.tensorboard));
+  require(keep_lines_to_step(fs_, join_path(config_.run.out, "samples.jsonl"), point ? step_ : -1));
+}
+
+void Loop::open_log(const std::optional<ResumePoint>& point) {
+  const RunLogOptions options = log_options(config_);
+  if (!fs_.exists(join_path(options.folder, "checkpoint"))) {
+    if (point)
+      throw Failure(exit_unverified, fmt::format("{} has no log, but {} has weights", options.folder, point->folder));
+    if (fs_.exists(join_path(options.folder, "tile"))) {
+      throw Failure(exit_unverified, fmt::format("{} holds records, but not the signed file 'checkpoint' that covers "
+                                                 "them; restore it, or start another run with run.out=DIR",
+                                                 options.folder));
+    }
+    if (fs_.exists(options.folder)) {  // a log that was interrupted while it was made holds no record
+      const auto lock = require(fs_.lock(join_path(options.folder, lock_file)));
+      require(fs_.remove_all(options.folder));
+    }
+    std::string notice;
+    log_ = require(RunLog::create(fs_, options, notice));
+    if (!notice.empty()) say(notice);
+    write_head();
+    return;
+  }
+  if (point) check_lineage_covers(fs_, *point, options.folder, RunLog::key_of_log(fs_, options));
+  log_ = require(RunLog::open(fs_, options), exit_unverified);
+  // Before the rewind supersedes their records: no later resume may go on from weights that this one abandons.
+  if (point) require(checkpoints_.set_aside_after(step_));
+  const uint64_t from = point ? point->state.log_size : 0;
+  if (log_->size() > from) {
+    require(log_->control("rewind", {{"from", from}, {"to_step", step_}}));
+    say(fmt::format("the log is ahead of the checkpoint: its records {} to {} are superseded, not deleted", from,
+                    log_->size() - 2));
+  }
+  if (point) {
+    store_provenance();
+  } else {
+    write_head();
+  }
+}
+
+void Loop::write_head() {
+  require(log_->control("run", run_record(s_)));
+  require(log_->control("policy", policy_record(s_.policy)));
+  std::set<std::string> profiles;
+  for (json& profile : profile_records(s_)) {
+    profiles.insert(profile.at("id"));
+    require(log_->control("profile", std::move(profile)));
+  }
+  for (const ExcludedDocument& document : excluded_documents(fs_, s_.prepared.folder)) {
+    ExampleRecord record = excluded_record(document, s_.policy, s_.date);
+    if (profiles.insert(record.prof).second) {
+      require(log_->control("profile", {{"id", record.prof}, {"w", record.w}}));
+    }
+    record.prov = require(log_->provenance(document.provenance));
+    require(log_->excluded(record));
+  }
+  store_provenance();
+  require(log_->flush());
+}
+
+void Loop::store_provenance() {
+  const auto& documents = s_.dataset.documents();
+  for (size_t d = 0; d < documents.size(); ++d) {
+    s_.governance->labels()[d].prov = require(log_->provenance(provenance_json(documents[d])));
+  }
+}
+
+void Loop::say(const std::string& text) {
+  progress_.event(text);
+  require(fs_.append(join_path(config_.run.out, "train.log"), text + "\n"));
+}
+
+int Loop::run(const std::string& plan) {
+  say(plan);
+  if (log_) say(fmt::format("log     {} | key {}\n", join_path(config_.run.out, "lineage"), log_->verifier_key()));
+  if (step_ > 0) say(fmt::format("resumed at step {}", step_));
+  started_ = saved_at_ = Clock::now();
+  bool stopped = false;
+  while (step_ < config_.train.steps) {
+    train_step();
+    if (due(config_.eval.every) && step_ < config_.train.steps) evaluate();
+    if (due(config_.sample.every)) write_samples();
+    stopped = signals_.stop_requested();
+    const bool out_of_time = config_.train.max_minutes > 0 && seconds_since(started_) > 60 * config_.train.max_minutes;
+    if (step_ == config_.train.steps || stopped || out_of_time) break;
+    if (save_due()) save();
+  }
+  progress_.finish();
+  if (step_ < config_.train.steps) {
+    save();
+    say(fmt::format("{} at step {}; go on with: govtrain run {} --resume auto",
+                    stopped ? "interrupted" : "train.max_minutes is over", step_, config_.run.out));
+    return stopped ? exit_interrupted : exit_ok;
+  }
+  finish();
+  return exit_ok;
+}
+
+bool Loop::save_due() {
+  const double minutes = config_.save.every_minutes;
+  const std::string trigger = join_path(config_.run.out, "save");
+  const bool asked = fs_.exists(trigger);
+  if (asked) require(fs_.remove(trigger));
+  return signals_.take_save_request() || asked || due(config_.save.every) ||
+         (minutes > 0 && seconds_since(saved_at_) >= 60 * minutes);
+}
+
+void Loop::train_step() {
+  const auto start = Clock::now();
+  const Batch batch = s_.sampler->next();
+  const RouteTable route = s_.route(batch);
+  const double lr = schedule_.at(step_);
+  const StepResult result = s_.trainer->step(Session::train_batch(batch), route, static_cast<uint64_t>(step_), lr);
+  if (result.non_finite) stop_on_non_finite(batch, result);
+  if (log_) {
+    require(log_->step(step_ + 1, batch.examples, s_.governance->labels(), route, s_.policy.policy().id(), result, lr));
+  }
+  for (const Example& e : batch.examples) tokens_ += e.rows();
+  ++step_;
+  show(batch, route, result, lr, seconds_since(start));
+}
+
+void Loop::stop_on_non_finite(const Batch& batch, const StepResult& result) {
+  const NonFinite& found = *result.non_finite;
+  json ids = json::array();
+  const auto id = [&](size_t e) {
+    const Example& example = batch.examples[e];
+    return json{{"ex", s_.governance->labels()[static_cast<size_t>(example.document)].ex},
+                {"span", {example.begin, example.end}},
+                {"provenance", s_.dataset.documents()[static_cast<size_t>(example.document)].provenance}};
+  };
+  for (size_t e = 0; e < batch.examples.size(); ++e) {
+    if (found.example < 0 || static_cast<size_t>(found.example) == e) ids.push_back(id(e));
+  }
+  const std::string block = found.block < 0 ? "none" : s_.policy.blocks()[static_cast<size_t>(found.block)];
+  const json report = {{"step", step_ + 1},
+                       {"op", found.op},
+                       {"pass", found.in_backward ? "backward" : "forward"},
+                       {"parameter", found.parameter},
+                       {"block", block},
+                       {"examples", ids},
+                       {"sampler", {{"epoch", batch.epoch}, {"cursor", batch.cursor}}}};
+  const std::string path = join_path(config_.run.out, "non_finite.json");
+  require(write_atomic(fs_, path, report.dump(1) + "\n"));
+  if (log_) require(log_->flush());
+  progress_.finish();
+  throw Failure(
+      exit_failure,
+      fmt::format("step {}: a value that is not finite, first in op '{}' ({} pass), block {}, example {}; the "
+                  "update was not made, the last checkpoint is unharmed\n  details: {}",
+                  step_, found.op, found.in_backward ? "backward" : "forward", block,
+                  found.example < 0 ? std::string("unknown")
+                                    : ids.front().at("ex").get<std::string>() + " " + ids.front().at("span").dump(),
+                  path));
+}
+
+void Loop::show(const Batch& batch, const RouteTable& route, const StepResult& result, double lr, double seconds) {
+  double admitted = 0;
+  for (const float w : route.weight) admitted += static_cast<double>(w);
+  if (!route.weight.empty()) admitted /= static_cast<double>(route.weight.size());
+  trained_seconds_ += seconds;
+  const int64_t done = step_ - started_step_;
+  ProgressState state;
+  state.step = step_;
+  state.steps = config_.train.steps;
+  state.loss = result.mean_loss();
+  state.loss_z = loss_z_.update(state.loss);
+  state.norm = result.gradient_norm();
+  state.lr = lr;
+  state.tokens_per_second = static_cast<double>(batch.rows.total()) / seconds;
+  state.milliseconds = 1e3 * seconds;
+  state.admitted = config_.train.routing ? admitted : ProgressState::unknown;
+  if (log_) {
+    state.log_size = static_cast<int64_t>(log_->size());
+    state.log_lag = static_cast<int64_t>(log_->lag());
+  }
+  state.eta_seconds = trained_seconds_ / static_cast<double>(done) * static_cast<double>(state.steps - step_);
+  progress_.update(state);
+  require(metrics_.log(step_, {{"loss", state.loss},
+                               {"lr", lr},
+                               {"grad_norm", state.norm},
+                               {"admitted", admitted},
+                               {"tokens", static_cast<double>(batch.rows.total())},
+                               {"tokens_per_second", state.tokens_per_second},
+                               {"step_ms", state.milliseconds}}));
+}
+
+void Loop::evaluate() {
+  if (evaluated_step_ == step_ || s_.evaluator->rows() == 0) return;
+  refuse_non_finite_weights();
+  last_eval_ = s_.evaluator->run(*s_.model, s_.backend);
+  evaluated_step_ = step_;
+  std::vector<std::pair<std::string, double>> values = {{"val/loss", last_eval_->all.loss()}};
+  json by = json::object();
+  std::string text = fmt::format("step {} | validation loss {:.4f} |", step_, last_eval_->all.loss());
+  for (const auto& source : last_eval_->sources) {
+    values.emplace_back("val/" + source.name, source.loss());
+    by[source.name] = source.loss();
+    text += fmt::format(" {} {:.3f}", source.name, source.loss());
+  }
+  require(metrics_.log(step_, values));
+  if (log_) require(log_->control("eval", {{"step", step_}, {"loss", last_eval_->all.loss()}, {"by_source", by}}));
+  say(text);
+}
+
+void Loop::write_samples() {
+  if (config_.sample.prompts.empty()) return;
+  GenerateOptions options;
+  options.max_new_tokens = config_.sample.tokens;
+  options.temperature = config_.sample.temperature;
+  options.top_k = config_.sample.top_k;
+  options.seed = static_cast<uint64_t>(config_.run.seed);
+  for (const TextSample& sample :
+       write_text(*s_.model, s_.backend, s_.dataset.tokenizer(), config_.sample.prompts, options)) {
+    require(fs_.append(join_path(config_.run.out, "samples.jsonl"), sample_line(step_, sample)));
+    say(fmt::format("step {} | sample | {}{}", step_, sample.prompt, sample.text));
+  }
+}
+
+// An update can overflow although loss, norms and gradient were finite.
+void Loop::refuse_non_finite_weights() {
+  for (size_t i = 0; i < s_.model->parameters().size(); ++i) {
+    const Parameter& p = s_.model->parameters()[i];
+    if (s_.backend.first_non_finite_row(p.value().cview()) < 0) continue;
+    if (log_) require(log_->flush());
+    progress_.finish();
+    const std::string& block = s_.policy.blocks()[static_cast<size_t>(p.slices().front().block)];
+    throw Failure(exit_failure, fmt::format("step {}: the update left a value that is not finite in {} (block {}); "
+                                            "nothing was saved, the last checkpoint is unharmed",
+                                            step_, p.name(), block));
+  }
+}
+
+// The log first, the weights second: what a reader can see is always covered by a durable, signed prefix of the log.
+void Loop::save() {
+  if (saved_step_ == step_) return;
+  refuse_non_finite_weights();
+  TrainerState state;
+  state.step = step_;
+  state.epoch = static_cast<int64_t>(s_.sampler->state().epoch);
+  state.cursor = static_cast<int64_t>(s_.sampler->state().cursor);
+  state.log_size = log_ ? log_->size() + 1 : 0;  // with the ckpt record below
+  state.tokens = tokens_;
+  state.policy_date = s_.date.text();
+  state.policy_id = s_.policy.policy().id();
+  state.dataset_key = s_.prepared.key;
+  state.config_json = training_config(config_).dump();
+  const Tokenizer& tokenizer = s_.dataset.tokenizer();
+  const auto staged = require(checkpoints_.stage(
+      *s_.model, s_.trainer->optimizer(), state,
+      {{tokenizer.file_name(), tokenizer.bytes()}, {"generation_config.json", generation_config(tokenizer)}}));
+  std::string note;
+  if (log_) {
+    require(log_->control("ckpt", {{"step", step_},
+                                   {"model", "sha256:" + staged.sha256.at("model.safetensors")},
+                                   {"optimizer", "sha256:" + staged.sha256.at("optimizer.safetensors")}}));
+    require(log_->flush());
+    note = log_->note();
+  }
+  require(checkpoints_.publish(staged, note));
+  require(checkpoints_.prune(config_.save.keep_last, config_.save.keep_every));
+  saved_step_ = step_;
+  saved_at_ = Clock::now();
+}
+
+void Loop::finish() {
+  evaluate();
+  save();
+  if (log_) {
+    require(log_->control("end", {{"step", step_}, {"tokens", tokens_}}));
+    require(log_->flush());
+  }
+  std::string text = fmt::format("\ndone in {}: {} steps, {} tokens\n", human_duration(seconds_since(started_)),
+                                 step_ - started_step_, human_count(static_cast<double>(tokens_)));
+  if (last_eval_) {
+    text += fmt::format("validation loss {:.4f} nats/token", last_eval_->all.loss());
+    if (s_.unigram) text += fmt::format(", a unigram model has {:.4f}", *s_.unigram);
+    text += "\n" + effect_table(s_, *last_eval_);
+  }
+  text += fmt::format("model   {}\n", checkpoints_.path(step_));
+  if (log_) {
+    text += fmt::format("log     {} records, signed: {}\n", grouped(static_cast<int64_t>(log_->size())),
+                        join_path(config_.run.out, "lineage/checkpoint"));
+    text += fmt::format("verify  govtrain lineage verify {} --key '{}'\n", config_.run.out, log_->verifier_key());
+  }
+  say(text);
+}
+
+}  // namespace govtrain

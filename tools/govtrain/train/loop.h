@@ -1,0 +1,67 @@
+// The loop of a run: steps, records, evaluations, samples, checkpoints, in an order that keeps the log ahead of every
+// weight that a reader can see. One object per process and run.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/file.h"
+#include "tools/govtrain/io/metrics.h"
+#include "tools/govtrain/io/progress.h"
+#include "tools/govtrain/train/checkpoint.h"
+#include "tools/govtrain/train/resume.h"
+#include "tools/govtrain/train/run_log.h"
+#include "tools/govtrain/train/session.h"
+#include "tools/govtrain/train/signals.h"
+
+namespace govtrain {
+
+class Loop {
+ public:
+  // Creates the run folder and the log, or opens them to go on at `point`. Throws Failure.
+  Loop(FileSystem& fs, Session& session, const std::optional<ResumePoint>& point);
+
+  // Trains to the end. Returns exit_ok, or exit_interrupted after a clean save. Throws Failure on values that are not
+  // finite, and on errors of the disk.
+  int run(const std::string& plan);
+
+ private:
+  void open_log(const std::optional<ResumePoint>& point);
+  void write_head();
+  void store_provenance();
+  void train_step();
+  void stop_on_non_finite(const Batch& batch, const StepResult& result);
+  void show(const Batch& batch, const RouteTable& route, const StepResult& result, double lr, double seconds);
+  void evaluate();
+  void write_samples();
+  void refuse_non_finite_weights();
+  void save();
+  void finish();
+  bool due(int64_t every) const { return every > 0 && step_ % every == 0; }
+  bool save_due();
+  void say(const std::string& text);
+
+  FileSystem& fs_;
+  Session& s_;
+  const RunConfig& config_;
+  CheckpointStore checkpoints_;
+  std::unique_ptr<RunLog> log_;  // null: lineage.enabled is false
+  MetricsWriter metrics_;
+  Progress progress_;
+  ZScore loss_z_;
+  SignalGuard signals_;
+  Schedule schedule_;
+  int64_t step_ = 0;  // steps done
+  int64_t saved_step_ = -1;
+  int64_t tokens_ = 0;  // that some block was admitted to learn from
+  std::chrono::steady_clock::time_point started_, saved_at_;
+  int64_t started_step_ = 0;
+  double trained_seconds_ = 0;
+  std::optional<EvalResult> last_eval_;
+  int64_t evaluated_step_ = -1;
+};
+
+}  // namespace govtrain

@@ -1,0 +1,136 @@
+#include "tools/govtrain/train/resume.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "core/hash.h"
+#include "lineage/note.h"
+#include "lineage/reader.h"
+#include "lineage/record.h"
+#include "tools/govtrain/base/exit.h"
+#include "tools/govtrain/train/setup.h"
+
+namespace govtrain {
+namespace {
+
+std::string sha256_of(const std::string& path) {
+  return "sha256:" + hex(sha256(require(MappedFile::open(path)).bytes()));
+}
+
+// The record that the note ends with names the very weights and moments that are in the folder.
+void check_logged_weights(const ResumePoint& point, LogReader& reader) {
+  const uint64_t index = point.state.log_size - 1;
+  const std::string leaf = require(reader.entry(index), exit_unverified);
+  const Result<ControlRecord> record = parse_control(leaf);
+  const nlohmann::json expected = {{"step", point.state.step},
+                                   {"model", sha256_of(join_path(point.folder, "model.safetensors"))},
+                                   {"optimizer", sha256_of(join_path(point.folder, "optimizer.safetensors"))}};
+  if (record.ok() && record.value().kind == "ckpt") {
+    const nlohmann::json& logged = record.value().payload;
+    const auto same = [&](const char* key) { return logged.contains(key) && logged.at(key) == expected.at(key); };
+    if (same("step") && same("model") && same("optimizer")) return;
+  }
+  throw Failure(exit_unverified, fmt::format("entry {} of the log does not name the weights in {}: they were changed "
+                                             "after they were logged\n  logged   {}\n  found    {}",
+                                             index, point.folder, leaf, expected.dump()));
+}
+
+void check_not_superseded(const ResumePoint& point, LogReader& reader) {
+  uint64_t by = 0;
+  require(reader.visit(point.state.log_size, reader.size(),
+                       [&](uint64_t index, std::string_view leaf) {
+                         if (leaf.find("\"k\":\"rewind\"") == std::string_view::npos) return true;
+                         const Result<ControlRecord> record = parse_control(leaf);
+                         if (!record.ok() || record.value().kind != "rewind") return true;
+                         const auto from = record.value().payload.find("from");
+                         if (from != record.value().payload.end() && from->is_number_unsigned() &&
+                             from->get<uint64_t>() < point.state.log_size) {
+                           by = index;
+                         }
+                         return by == 0;
+                       }),
+          exit_unverified);
+  if (by > 0) {
+    throw Failure(exit_unverified, fmt::format("{} was abandoned: a later resume from an older checkpoint superseded "
+                                               "its records (entry {} of the log); resume from a newer checkpoint",
+                                               point.folder, by));
+  }
+}
+
+// A run makes ckpt/ before any file: those in a folder without it belong to somebody else.
+void check_own_folder(FileSystem& fs, const std::string& out) {
+  if (fs.exists(join_path(out, "ckpt")) || fs.exists(join_path(out, "lineage"))) return;
+  for (const char* name : {"config.yaml", "metrics.jsonl", "samples.jsonl", "train.log"}) {
+    if (!fs.exists(join_path(out, name))) continue;
+    throw Failure(exit_usage, fmt::format("{} is not a run's and would be overwritten; nothing was started\n"
+                                          "  give the run a folder of its own: run.out=DIR",
+                                          join_path(out, name)));
+  }
+}
+
+}  // namespace
+
+std::optional<ResumePoint> find_resume_point(FileSystem& fs, const RunConfig& config) {
+  const std::string& mode = config.run.resume;
+  CheckpointStore store(fs, join_path(config.run.out, "ckpt"));
+  check_own_folder(fs, config.run.out);
+  if (mode == "never") {
+    if (fs.exists(join_path(config.run.out, "lineage")) || fs.exists(join_path(config.run.out, "ckpt"))) {
+      throw Failure(exit_usage, fmt::format("{} holds a run already; nothing was started\n"
+                                            "  go on with it:   --resume auto\n"
+                                            "  start another:   run.out=DIR",
+                                            config.run.out));
+    }
+    return std::nullopt;
+  }
+  std::string folder = mode;
+  if (mode == "auto") {
+    const std::vector<int64_t> steps = require(store.steps());
+    if (steps.empty()) return std::nullopt;
+    folder = store.path(steps.back());
+  }
+  require(verify_checkpoint_folder(fs, folder));
+  return ResumePoint{folder, require(load_trainer_state(fs, folder))};
+}
+
+void check_same_training(const ResumePoint& point, const RunConfig& config, const std::string& dataset_key,
+                         const std::string& policy_id) {
+  const auto saved = nlohmann::json::parse(point.state.config_json);
+  const std::vector<std::string> changed = differences(saved, training_config(config));
+  if (!changed.empty()) {
+    throw Failure(exit_usage,
+                  fmt::format("{} was made with another configuration; resuming would not continue that run\n  {}",
+                              point.folder, fmt::join(changed, "\n  ")));
+  }
+  if (point.state.policy_id != policy_id) {
+    throw Failure(exit_usage, fmt::format("{} was made under policy {}, found {}; resume with the same policy or start "
+                                          "another run",
+                                          point.folder, point.state.policy_id, policy_id));
+  }
+  if (point.state.dataset_key != dataset_key) {
+    throw Failure(exit_usage, fmt::format("{} was made with prepared data {}, found {}; the inputs have changed",
+                                          point.folder, point.state.dataset_key, dataset_key));
+  }
+}
+
+void check_lineage_covers(FileSystem& fs, const ResumePoint& point, const std::string& log_folder,
+                          const std::string& key_path) {
+  const NoteSigner signer = require(load_note_key(fs, key_path));
+  LogReader reader = require(LogReader::open(fs, log_folder, signer.public_key()), exit_unverified);
+  const std::string note = require(fs.read(join_path(point.folder, "lineage.checkpoint")), exit_unverified);
+  const Result<Checkpoint> covered = reader.covers(note);
+  if (!covered.ok()) {
+    throw Failure(exit_unverified,
+                  fmt::format("the log in {} does not cover the weights in {}: {}\nweights whose history is not in the "
+                              "log are not trained further",
+                              log_folder, point.folder, covered.status().message()));
+  }
+  if (covered.value().size != point.state.log_size) {
+    throw Failure(exit_unverified, fmt::format("{}: its note covers {} records, its state says {}", point.folder,
+                                               covered.value().size, point.state.log_size));
+  }
+  check_logged_weights(point, reader);
+  check_not_superseded(point, reader);
+}
+
+}  // namespace govtrain

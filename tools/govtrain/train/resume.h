@@ -1,0 +1,33 @@
+// Where a run goes on: finds the checkpoint, and refuses one that does not belong to this configuration, this data,
+// this policy or this log. Reads only.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "core/file.h"
+#include "tools/govtrain/config/run_config.h"
+#include "tools/govtrain/train/checkpoint.h"
+
+namespace govtrain {
+
+struct ResumePoint {
+  std::string folder;  // of the checkpoint
+  TrainerState state;
+};
+
+// What run.resume asks for: nothing for `never`; for `auto` the newest complete checkpoint of the run, if there is one;
+// else the checkpoint in that folder. Throws Failure when a checkpoint is damaged, or when the run folder is already in
+// use and run.resume is `never`.
+std::optional<ResumePoint> find_resume_point(FileSystem& fs, const RunConfig& config);
+
+// Throws Failure that says what differs unless the checkpoint was made by the same training configuration, data and
+// policy.
+void check_same_training(const ResumePoint& point, const RunConfig& config, const std::string& dataset_key,
+                         const std::string& policy_id);
+
+// Throws Failure unless the log in `log_folder` begins with the entries that the checkpoint's signed note covers.
+void check_lineage_covers(FileSystem& fs, const ResumePoint& point, const std::string& log_folder,
+                          const std::string& key_path);
+
+}  // namespace govtrain

@@ -1,0 +1,39 @@
+// The records at the head of a run's log, and the tables at its end: what is being trained, under which policy, without
+// which documents. Pure functions from a session to records and text.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "core/file.h"
+#include "lineage/record.h"
+#include "tools/govtrain/train/session.h"
+
+namespace govtrain {
+
+// Version, compiler, instruction set, device, seed, configuration, data and tokenizer digests, blocks. No wall clock,
+// host, thread count or path.
+nlohmann::json run_record(const Session& session);
+// Id, rule table, and the policy's canonical text.
+nlohmann::json policy_record(const BoundPolicy& policy);
+// One record per profile: id and weight per block.
+std::vector<nlohmann::json> profile_records(const Session& session);
+
+// What the policy kept out when the data were prepared: a record of the corpus, or a text of several records that leave
+// it nothing to teach when they are joined.
+struct ExcludedDocument {
+  std::string digest;      // hex
+  std::string provenance;  // canonical JSON, for the provenance object
+  std::vector<Meta> meta;
+};
+std::vector<ExcludedDocument> excluded_documents(FileSystem& fs, const std::string& dataset_folder);
+ExampleRecord excluded_record(const ExcludedDocument& document, const BoundPolicy& policy, const Date& date);
+
+// generation_config.json of a Hugging Face folder.
+std::string generation_config(const Tokenizer& tokenizer);
+
+// By source: tokens in the schedule, blocks that they may teach, validation loss.
+std::string effect_table(const Session& session, const EvalResult& result);
+
+}  // namespace govtrain

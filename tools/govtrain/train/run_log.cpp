@@ -1,0 +1,120 @@
+#include "tools/govtrain/train/run_log.h"
+
+#include <fmt/format.h>
+#include <openssl/rand.h>
+
+#include <array>
+
+#include "core/error.h"
+#include "lineage/reader.h"
+#include "lineage/writer.h"
+
+namespace govtrain {
+namespace {
+
+std::string random_hex(size_t bytes) {
+  std::array<unsigned char, 16> buffer{};
+  if (RAND_bytes(buffer.data(), static_cast<int>(bytes)) != 1) throw Error("run log", "no random bytes from OpenSSL");
+  std::string text;
+  for (size_t i = 0; i < bytes; ++i) text += fmt::format("{:02x}", buffer[i]);
+  return text;
+}
+
+std::string id_text(const NoteKey& key) {
+  std::string text;
+  for (const uint8_t b : key.id()) text += fmt::format("{:02x}", b);
+  return text;
+}
+
+Status move_stale_key(FileSystem& fs, const std::string& path, std::string& notice) {
+  if (!fs.exists(path)) return {};
+  const Result<NoteSigner> stale = load_note_key(fs, path);
+  const std::string target = path + "." + (stale.ok() ? id_text(stale.value().public_key()) : "unreadable");
+  if (fs.exists(target)) return {StatusCode::exists, fmt::format("both {} and {} exist; remove one", path, target)};
+  notice = fmt::format("the key of an earlier log, {}, was moved to {}", path, target);
+  return fs.rename(path, target);
+}
+
+}  // namespace
+
+RunLog::RunLog(LogWriter writer, const RunLogOptions& options)
+    : verifier_key_(writer.key().text()), log_(std::move(writer), {.flush_records = options.flush_records}) {}
+
+std::string RunLog::key_of_log(FileSystem& fs, const RunLogOptions& options) {
+  const Result<NoteKey> key = read_log_key(fs, options.folder);
+  const std::string moved = key.ok() ? options.key_path + "." + id_text(key.value()) : "";
+  return key.ok() && fs.exists(moved) ? moved : options.key_path;
+}
+
+Result<std::unique_ptr<RunLog>> RunLog::create(FileSystem& fs, const RunLogOptions& options, std::string& notice) {
+  if (Status s = move_stale_key(fs, options.key_path, notice); !s.ok()) return s;
+  const std::string id = random_hex(4);
+  Result<NoteSigner> key = create_note_key(fs, options.key_path, options.origin + "-" + id);
+  if (!key.ok()) return key.status();
+  Result<LogWriter> writer = LogWriter::create(fs, options.folder, std::move(key).value(), id);
+  if (!writer.ok()) return writer.status();
+  return std::make_unique<RunLog>(std::move(writer).value(), options);
+}
+
+Result<std::unique_ptr<RunLog>> RunLog::open(FileSystem& fs, const RunLogOptions& options) {
+  Result<NoteSigner> key = load_note_key(fs, key_of_log(fs, options));
+  if (!key.ok()) return key.status();
+  Result<LogWriter> writer = LogWriter::open(fs, options.folder, std::move(key).value());
+  if (!writer.ok()) return writer.status();
+  return std::make_unique<RunLog>(std::move(writer).value(), options);
+}
+
+Status RunLog::control(const std::string& kind, nlohmann::json payload) {
+  std::string leaf;
+  if (Status s = write_leaf(leaf, ControlRecord{kind, std::move(payload)}); !s.ok()) return s;
+  return log_.append(std::move(leaf)).status();
+}
+
+Status RunLog::excluded(const ExampleRecord& record) {
+  std::string leaf;
+  if (Status s = write_leaf(leaf, record); !s.ok()) return s;
+  return log_.append(std::move(leaf)).status();
+}
+
+Status RunLog::step(int64_t step, const std::vector<Example>& examples, const std::vector<DocumentLabel>& labels,
+                    const RouteTable& route, const std::string& policy_id, const StepResult& result, double lr) {
+  const auto blocks = static_cast<size_t>(route.blocks);
+  ExampleRecord record;
+  record.pol = policy_id;
+  record.w.resize(blocks);
+  record.g.resize(blocks);
+  record.r.resize(blocks);
+  for (size_t e = 0; e < examples.size(); ++e) {
+    const Example& example = examples[e];
+    const DocumentLabel& label = labels[static_cast<size_t>(example.document)];
+    record.place = ExampleRecord::Place{step, 0, static_cast<int64_t>(e)};
+    record.ex = label.ex;
+    record.prof = label.prof;
+    record.cls = label.cls;
+    record.prov = label.prov;
+    record.span_begin = example.begin;
+    record.span_end = example.end;
+    record.tok = example.rows();
+    for (size_t b = 0; b < blocks; ++b) {
+      record.w[b] = route.weight[e * blocks + b];
+      record.r[b] = route.rule[e * blocks + b];
+      record.g[b] = result.norms.empty() ? 0 : static_cast<float>(result.norms[e * blocks + b]);
+    }
+    std::string leaf;
+    if (Status s = write_leaf(leaf, record); !s.ok()) return s;
+    if (auto appended = log_.append(std::move(leaf)); !appended.ok()) return appended.status();
+  }
+  nlohmann::json factors = nlohmann::json::array(), stepped = nlohmann::json::array();
+  for (size_t b = 0; b < result.clips.size(); ++b) {
+    factors.push_back(result.clips[b].factor);
+    stepped.push_back(result.stepped[b] ? 1 : 0);
+  }
+  return control("step", {{"step", step},
+                          {"examples", examples.size()},
+                          {"loss", result.mean_loss()},
+                          {"lr", lr},
+                          {"clip", factors},
+                          {"stepped", stepped}});
+}
+
+}  // namespace govtrain

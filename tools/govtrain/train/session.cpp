@@ -1,0 +1,114 @@
+#include "tools/govtrain/train/session.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "core/config/diagnostics.h"
+#include "core/error.h"
+#include "core/parallel.h"
+#include "kernels/backend.h"
+#include "tools/govtrain/base/exit.h"
+#include "tools/govtrain/data/baseline.h"
+#include "tools/govtrain/io/human.h"
+#include "tools/govtrain/train/setup.h"
+
+namespace govtrain {
+namespace {
+
+constexpr const char* no_policy = "policy: none\nversion: 0\ndefault: full\nprofiles: {full: {all: 1}}\n";
+
+// Weights, gradients and moments must fit; a machine that is asked for more kills the program without a word.
+void check_memory(const RunConfig& config, const TransformerConfig& shape) {
+  const auto parameters = static_cast<double>(shape.parameter_count());
+  const double copies = config.optim.kind == "sgd" ? (config.optim.momentum > 0 ? 3 : 2) : 4;
+  const double needed = 4 * copies * parameters;
+  const double present = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  if (needed > present) {
+    throw Failure(exit_resource,
+                  fmt::format("the model's {:.3g} parameters need at least {} of memory, this machine has "
+                              "{}; lower model.width or model.layers",
+                              parameters, human_bytes(static_cast<uint64_t>(needed)),
+                              human_bytes(static_cast<uint64_t>(present))));
+  }
+}
+
+Dataset open_dataset(const PrepareReport& prepared) { return require(Dataset::open(prepared.folder)); }
+
+}  // namespace
+
+BlockMap layer_block_names(int64_t layers) {
+  std::vector<ParameterInfo> infos = {{"embedding", "embedding", -1, 1, 1}};
+  for (int64_t i = 0; i < layers; ++i) infos.push_back({"layer", "mlp", static_cast<int>(i), 1, 1});
+  infos.push_back({"norm", "norm", static_cast<int>(layers), 1, 1});
+  return blocks_by_layer(infos);
+}
+
+BoundPolicy bound_policy(const RunConfig& config) {
+  Diagnostics diagnostics;
+  std::optional<Policy> policy = config.policy.file.empty() ? Policy::parse("(no policy)", no_policy, diagnostics)
+                                                            : Policy::read(config.policy.file, diagnostics);
+  if (!policy) throw ConfigError(diagnostics);
+  std::optional<BoundPolicy> bound =
+      BoundPolicy::bind(std::move(*policy), layer_block_names(config.model.layers), diagnostics);
+  if (!bound) throw ConfigError(diagnostics);
+  return std::move(*bound);
+}
+
+PrepareOptions prepare_options(const RunConfig& config) {
+  PrepareOptions options;
+  options.inputs = config.data.inputs;
+  options.cache = config.data.cache;
+  options.tokenizer.kind = config.data.tokenizer.kind;
+  options.tokenizer.vocab_size = static_cast<int>(config.data.tokenizer.vocab_size);
+  options.cleaning.min_chars = config.data.min_chars;
+  options.validation_fraction = config.data.validation_fraction;
+  return options;
+}
+
+Date policy_date(const RunConfig& config) {
+  return config.policy.date.empty() ? Date::today() : Date::parse(config.policy.date).value();
+}
+
+PrepareReport prepare_data(FileSystem& fs, const RunConfig& config, const BoundPolicy& policy, const Date& date) {
+  try {
+    return require(prepare(fs, prepare_options(config), exclude_by(policy, date)));
+  } catch (const Error& e) {
+    throw Failure(exit_data, e.what());
+  }
+}
+
+Session::Session(FileSystem& fs, const RunConfig& run_config, const Date& day)
+    : config(run_config),
+      backend(cpu_backend()),
+      date(day),
+      policy(bound_policy(run_config)),
+      prepared(prepare_data(fs, run_config, policy, day)),
+      dataset(open_dataset(prepared)) {
+  const TransformerConfig shape = model_config(config, dataset.tokenizer().vocab_size());
+  for (const std::string& problem : shape.problems()) throw Failure(exit_usage, problem);
+  check_memory(config, shape);
+  model = std::make_unique<Transformer>(shape, static_cast<uint64_t>(config.run.seed), backend.allocator());
+  blocks = blocks_by_layer(model->parameters().infos());
+  model->parameters().assign_blocks(blocks);
+  governance = std::make_unique<Governance>(policy, date, dataset);
+  SamplerOptions options;
+  options.context = static_cast<int>(config.data.context);
+  options.tokens_per_step = static_cast<int>(config.train.tokens_per_step);
+  options.seed = static_cast<uint64_t>(config.run.seed);
+  const std::vector<uint8_t> admitted = governance->admitted();
+  sampler = std::make_unique<Sampler>(dataset, options, admitted);
+  trainer = std::make_unique<Trainer>(*model, backend, optimizer_options(config), trainer_options(config));
+  evaluator =
+      std::make_unique<Evaluator>(dataset, "package", options.context, options.tokens_per_step, config.eval.max_tokens);
+  unigram = unigram_loss(dataset, admitted);
+}
+
+TrainBatch Session::train_batch(const Batch& batch) {
+  TrainBatch out{batch.tokens, batch.targets, batch.rows, {}};
+  for (const Example& e : batch.examples) out.example_ids.push_back(e.id);
+  return out;
+}
+
+RouteTable Session::route(const Batch& batch) const { return governance->table(batch.examples); }
+
+}  // namespace govtrain

@@ -1,0 +1,63 @@
+// Everything a run is made of, built from its configuration: policy, prepared data, model, sampler, trainer. Building
+// one trains nothing and writes nothing but the data cache.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "models/transformer.h"
+#include "routing/blocks.h"
+#include "routing/resolve.h"
+#include "tools/govtrain/config/run_config.h"
+#include "tools/govtrain/data/dataset.h"
+#include "tools/govtrain/data/prepare.h"
+#include "tools/govtrain/data/sampler.h"
+#include "tools/govtrain/train/evaluate.h"
+#include "tools/govtrain/train/governance.h"
+#include "tools/govtrain/train/trainer.h"
+
+namespace govtrain {
+
+// The blocks of a model with so many layers, by name only: enough to bind a policy before there is a model.
+BlockMap layer_block_names(int64_t layers);
+
+// The policy of the configuration, bound to its model. Throws ConfigError.
+BoundPolicy bound_policy(const RunConfig& config);
+
+PrepareOptions prepare_options(const RunConfig& config);
+
+// policy.date, or today.
+Date policy_date(const RunConfig& config);
+
+// Prepares the data as the run would: without what the policy excludes on that day. Throws Error or Failure.
+PrepareReport prepare_data(FileSystem& fs, const RunConfig& config, const BoundPolicy& policy, const Date& date);
+
+class Session {
+ public:
+  // `date`: the day on which the policy is evaluated. Throws ConfigError, Error or Failure.
+  Session(FileSystem& fs, const RunConfig& config, const Date& date);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  const RunConfig& config;
+  Backend& backend;
+  Date date;
+  BoundPolicy policy;
+  PrepareReport prepared;
+  Dataset dataset;
+  std::unique_ptr<Transformer> model;
+  BlockMap blocks;
+  std::unique_ptr<Governance> governance;
+  std::unique_ptr<Sampler> sampler;
+  std::unique_ptr<Trainer> trainer;
+  std::unique_ptr<Evaluator> evaluator;
+  std::optional<double> unigram;  // nats per token on the validation split
+
+  // A batch as the trainer takes it. `batch` must outlive the result.
+  static TrainBatch train_batch(const Batch& batch);
+  RouteTable route(const Batch& batch) const;
+};
+
+}  // namespace govtrain

@@ -1,0 +1,75 @@
+// One training step: forward, routed backward, clip per block, optimizer. The batch may be cut into micro-batches; the
+// result has the same bits. Knows no files, no log, no policy: the route table is an argument.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "autograd/optimizer.h"
+#include "autograd/param_grad.h"
+#include "core/rows.h"
+#include "models/transformer.h"
+#include "routing/route_table.h"
+
+namespace govtrain {
+
+struct TrainBatch {
+  std::span<const int32_t> tokens;    // [rows]
+  std::span<const int32_t> targets;   // [rows]; negative: does not count
+  Rows rows;                          // E examples
+  std::vector<uint64_t> example_ids;  // [E]
+};
+
+struct TrainerOptions {
+  uint64_t seed = 0;
+  int64_t loss_denominator = 1;  // the objective is the sum of token losses divided by this constant
+  int64_t micro_batch_rows = 0;  // 0: the whole batch at once
+  double clip = 0;               // L2 norm per block; 0: off
+  bool routed = true;            // false: plain training, no route table, no norms
+  bool norms = true;
+};
+
+struct StepResult {
+  std::vector<double> nll;       // [E] nats, sum over the example's counted rows
+  std::vector<int64_t> counts;   // [E]
+  std::vector<double> norms;     // [E,B] realised, after the weight, before clipping; empty without norms
+  std::vector<BlockClip> clips;  // [B]
+  std::vector<bool> stepped;     // [B]
+  // Set when a loss, a norm or a gradient is not finite: then nothing was updated.
+  std::optional<NonFinite> non_finite;
+
+  double mean_loss() const;      // nats per counted token; 0 for an empty batch
+  double gradient_norm() const;  // over all blocks, before clipping
+};
+
+class Trainer {
+ public:
+  // All references must outlive the trainer.
+  Trainer(Transformer& model, Backend& backend, const OptimizerOptions& optimizer, const TrainerOptions& options);
+
+  // `route` is [E,B]; ignored in plain training. An empty batch is a step in which nothing is admitted.
+  StepResult step(const TrainBatch& batch, const RouteTable& route, uint64_t step, double lr);
+
+  // Forward and backward without clip, check or update; the gradients are cleared. To measure a step.
+  void rehearse(const TrainBatch& batch, const RouteTable& route);
+
+  Optimizer& optimizer() { return optimizer_; }
+  const Optimizer& optimizer() const { return optimizer_; }
+  const TrainerOptions& options() const { return options_; }
+
+ private:
+  struct MicroBatch;
+  std::vector<MicroBatch> cut(const TrainBatch& batch, const RouteTable& route) const;
+  void accumulate(const MicroBatch& part, uint64_t step, bool watch, StepResult& result);
+  NonFinite locate(const std::vector<MicroBatch>& parts, uint64_t step);
+
+  Transformer* model_;
+  Backend* backend_;
+  TrainerOptions options_;
+  Optimizer optimizer_;
+};
+
+}  // namespace govtrain
