@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 
+#include "core/error.h"
 #include "routing/glob.h"
 #include "routing/license.h"
 
@@ -88,6 +89,13 @@ bool excludes(const Exclusion& e, const DocumentFacts& facts, std::string& reaso
 
 }  // namespace
 
+void restrict_weight(float& weight, int32_t& rule, float other, int32_t other_rule) {
+  const bool opposite = (other < 0 && weight > 0) || (other > 0 && weight < 0);
+  if (!opposite && std::abs(other) >= std::abs(weight)) return;
+  weight = opposite || other == 0 ? 0.0F : other;
+  rule = other_rule;
+}
+
 std::vector<MetaView> views_of(const DocumentFacts& facts) {
   std::vector<MetaView> out;
   for (const Meta* meta : provenances(facts)) {
@@ -131,6 +139,15 @@ std::vector<int32_t> BoundPolicy::matching_rules(const MetaView& view) const {
     if (matches(policy_.rules[i].when, view)) out.push_back(policy_.rule_index(i));
   }
   return out;
+}
+
+void BoundPolicy::set_weights(int profile, std::vector<float> weights) {
+  const bool finite = std::all_of(weights.begin(), weights.end(), [](float w) { return std::isfinite(w); });
+  if (profile == 0 || weights.size() != blocks_.size() || !finite) {
+    throw Error("policy", "weights of profile {}; expected {} finite weights of a profile other than 'none', got {}",
+                profile, blocks_.size(), weights.size());
+  }
+  weights_.at(static_cast<size_t>(profile)) = std::move(weights);
 }
 
 Decision BoundPolicy::resolve(const DocumentFacts& facts, const Date& today) const {
@@ -179,18 +196,15 @@ Decision BoundPolicy::resolve(const DocumentFacts& facts, const Date& today) con
   const auto profile = [&](const Match& m) { return m.in_window ? profile_of_[static_cast<size_t>(m.rule)] : 0; };
   std::vector<std::string> labels;
   for (size_t b = 0; b < blocks_.size(); ++b) {
-    const Match* best = nullptr;
-    float weight = 0;
-    for (const Match& m : out.matched) {
-      const float w = weights(profile(m))[b];
-      const bool opposite = (w < 0 && weight > 0) || (w > 0 && weight < 0);
-      if (best != nullptr && !opposite && std::abs(w) >= std::abs(weight)) continue;
-      weight = opposite ? 0.0F : w;
-      best = &m;
+    float weight = weights(profile(out.matched.front()))[b];
+    int32_t best = 0;  // index into matched
+    for (size_t m = 1; m < out.matched.size(); ++m) {
+      restrict_weight(weight, best, weights(profile(out.matched[m]))[b], static_cast<int32_t>(m));
     }
+    const Match& decided = out.matched[static_cast<size_t>(best)];
     out.weights.push_back(weight == 0 ? 0.0F : weight);
-    out.rule.push_back(best->rule);
-    labels.push_back(policy_.profiles[static_cast<size_t>(profile(*best))].name);
+    out.rule.push_back(decided.rule);
+    labels.push_back(policy_.profiles[static_cast<size_t>(profile(decided))].name);
   }
   const auto alone = std::find_if(out.matched.begin(), out.matched.end(),
                                   [&](const Match& m) { return weights(profile(m)) == out.weights; });

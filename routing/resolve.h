@@ -29,6 +29,10 @@ struct Decision {
   std::vector<Match> matched;  // everything that had a say, most binding kind first
 };
 
+// Adds one more say to a weight: any zero -> 0; opposite signs -> 0; otherwise the smaller magnitude. `rule` becomes
+// `other_rule` when the other decided. Zero is never -0.
+void restrict_weight(float& weight, int32_t& rule, float other, int32_t other_rule);
+
 // How the entries combine. All that match count, per block:
 //   any zero -> 0;  opposite signs -> 0;  otherwise the weight of smallest magnitude.
 // An entry that alone gives all of these weights is the one that decided; otherwise the first that gives the weight of
@@ -50,6 +54,8 @@ class BoundPolicy {
   const std::vector<std::string>& blocks() const { return blocks_; }
   // Weights [B] of a profile.
   const std::vector<float>& weights(int profile) const { return weights_[static_cast<size_t>(profile)]; }
+  // Replaces the weights of a profile from now on; `none` cannot be changed. Throws Error unless they are B and finite.
+  void set_weights(int profile, std::vector<float> weights);
   // The rules that match a view, as table indices, ascending.
   std::vector<int32_t> matching_rules(const MetaView& view) const;
 

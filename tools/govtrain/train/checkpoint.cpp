@@ -31,6 +31,7 @@ json state_json(const TrainerState& s, const OptimizerState& optimizer) {
           {"policy_id", s.policy_id},
           {"dataset_key", s.dataset_key},
           {"config", json::parse(s.config_json)},
+          {"parts", s.parts},
           {"optimizer_steps", clocks}};
 }
 
@@ -238,6 +239,8 @@ Result<TrainerState> load_trainer_state(FileSystem& fs, const std::string& folde
     s.policy_id = j.at("policy_id");
     s.dataset_key = j.at("dataset_key");
     s.config_json = j.at("config").dump();
+    s.parts = j.at("parts");
+    if (!s.parts.is_object()) throw Error("state", "'parts' is {}; expected an object", s.parts.dump());
     return s;
   } catch (const json::exception& e) {
     return Status(StatusCode::corrupt, path + ": " + plain(e));

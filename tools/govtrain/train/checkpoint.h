@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,6 +37,8 @@ struct TrainerState {
   std::string policy_id;
   std::string dataset_key;  // the prepared data
   std::string config_json;  // canonical
+  // What each part of the run that learns or changes as it goes has to remember, by the part's name.
+  nlohmann::json parts = nlohmann::json::object();
 };
 
 class CheckpointStore {

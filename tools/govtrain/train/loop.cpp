@@ -159,16 +159,16 @@ bool Loop::save_due() {
 void Loop::train_step() {
   const auto start = Clock::now();
   const Batch batch = s_.sampler->next();
-  const RouteTable route = s_.route(batch);
   const double lr = schedule_.at(step_);
-  const StepResult result = s_.trainer->step(Session::train_batch(batch), route, static_cast<uint64_t>(step_), lr);
+  const StepResult result =
+      s_.trainer->step(Session::train_batch(batch), s_.route(batch), static_cast<uint64_t>(step_), lr);
   if (result.non_finite) stop_on_non_finite(batch, result);
   if (log_) {
-    require(log_->step(step_ + 1, batch.examples, s_.governance->labels(), route, s_.policy.policy().id(), result, lr));
+    require(log_->step(step_ + 1, batch.examples, s_.governance->labels(), s_.policy.policy().id(), result, lr));
   }
   for (const Example& e : batch.examples) tokens_ += e.rows();
   ++step_;
-  show(batch, route, result, lr, seconds_since(start));
+  show(batch, result, lr, seconds_since(start));
 }
 
 void Loop::stop_on_non_finite(const Batch& batch, const StepResult& result) {
@@ -205,7 +205,8 @@ void Loop::stop_on_non_finite(const Batch& batch, const StepResult& result) {
                   path));
 }
 
-void Loop::show(const Batch& batch, const RouteTable& route, const StepResult& result, double lr, double seconds) {
+void Loop::show(const Batch& batch, const StepResult& result, double lr, double seconds) {
+  const RouteTable& route = result.route;
   double admitted = 0;
   for (const float w : route.weight) admitted += static_cast<double>(w);
   if (!route.weight.empty()) admitted /= static_cast<double>(route.weight.size());

@@ -34,7 +34,7 @@ class Loop {
   void store_provenance();
   void train_step();
   void stop_on_non_finite(const Batch& batch, const StepResult& result);
-  void show(const Batch& batch, const RouteTable& route, const StepResult& result, double lr, double seconds);
+  void show(const Batch& batch, const StepResult& result, double lr, double seconds);
   void evaluate();
   void write_samples();
   void refuse_non_finite_weights();

@@ -77,7 +77,8 @@ Status RunLog::excluded(const ExampleRecord& record) {
 }
 
 Status RunLog::step(int64_t step, const std::vector<Example>& examples, const std::vector<DocumentLabel>& labels,
-                    const RouteTable& route, const std::string& policy_id, const StepResult& result, double lr) {
+                    const std::string& policy_id, const StepResult& result, double lr) {
+  const RouteTable& route = result.route;
   const auto blocks = static_cast<size_t>(route.blocks);
   ExampleRecord record;
   record.pol = policy_id;

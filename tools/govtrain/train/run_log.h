@@ -49,7 +49,7 @@ class RunLog {
   // `step` counts from 1, as in metrics and checkpoints. One record per example in batch order, then one `step` record:
   // loss, learning rate, clip factor and whether it was stepped, per block. `labels` is indexed by Example::document.
   Status step(int64_t step, const std::vector<Example>& examples, const std::vector<DocumentLabel>& labels,
-              const RouteTable& route, const std::string& policy_id, const StepResult& result, double lr);
+              const std::string& policy_id, const StepResult& result, double lr);
 
   // Durable and signed.
   Status flush() { return log_.flush(); }

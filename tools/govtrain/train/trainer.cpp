@@ -60,6 +60,7 @@ std::vector<Trainer::MicroBatch> Trainer::cut(const TrainBatch& batch, const Rou
       const auto from = static_cast<ptrdiff_t>(static_cast<size_t>(first) * blocks);
       const auto to = static_cast<ptrdiff_t>(static_cast<size_t>(last) * blocks);
       part.route.weight.assign(route.weight.begin() + from, route.weight.begin() + to);
+      part.route.rule.assign(route.rule.begin() + from, route.rule.begin() + to);
     }
     parts.push_back(std::move(part));
     first = last;
@@ -67,18 +68,26 @@ std::vector<Trainer::MicroBatch> Trainer::cut(const TrainBatch& batch, const Rou
   return parts;
 }
 
-void Trainer::accumulate(const MicroBatch& part, uint64_t step, bool watch, StepResult& result) {
+void Trainer::accumulate(MicroBatch& part, uint64_t step, bool watch, const CompleteRoute& complete,
+                         StepResult& result) {
   Tape tape(*backend_, part.rows, Mode::train, {options_.seed, step, part.example_ids});
   if (watch) tape.watch_finite();
   const Losses losses = model_->loss(tape, {part.tokens, {}}, part.targets);
   const std::vector<float> coefficient(static_cast<size_t>(part.rows.examples()),
                                        1.0f / static_cast<float>(options_.loss_denominator));
+  if (complete && options_.routed) complete({part.first_example, losses.nll, losses.counts}, part.route);
   ParamGrad grads = options_.routed
                         ? ParamGrad(model_->parameters(), *backend_, part.rows, part.route, {options_.norms, false})
                         : ParamGrad::plain(model_->parameters(), *backend_, part.rows);
   tape.backward(losses, coefficient, grads);
   result.nll.insert(result.nll.end(), losses.nll.begin(), losses.nll.end());
   result.counts.insert(result.counts.end(), losses.counts.begin(), losses.counts.end());
+  if (options_.routed) {
+    result.route.examples += part.route.examples;
+    result.route.blocks = part.route.blocks;
+    result.route.weight.insert(result.route.weight.end(), part.route.weight.begin(), part.route.weight.end());
+    result.route.rule.insert(result.route.rule.end(), part.route.rule.begin(), part.route.rule.end());
+  }
   if (options_.routed && options_.norms) {
     const std::vector<double> norms = grads.realised_norms();
     result.norms.insert(result.norms.end(), norms.begin(), norms.end());
@@ -90,10 +99,10 @@ void Trainer::accumulate(const MicroBatch& part, uint64_t step, bool watch, Step
 }
 
 // The step is deterministic: running it again with every value checked finds the first that is not finite.
-NonFinite Trainer::locate(const std::vector<MicroBatch>& parts, uint64_t step) {
+NonFinite Trainer::locate(std::vector<MicroBatch>& parts, uint64_t step) {
   zero_grad(model_->parameters(), *backend_);
   StepResult again;
-  for (const MicroBatch& part : parts) accumulate(part, step, true, again);
+  for (MicroBatch& part : parts) accumulate(part, step, true, {}, again);  // their routes are complete by now
   zero_grad(model_->parameters(), *backend_);
   NonFinite unknown;
   unknown.op = "parameter gradient";
@@ -102,19 +111,20 @@ NonFinite Trainer::locate(const std::vector<MicroBatch>& parts, uint64_t step) {
 
 void Trainer::rehearse(const TrainBatch& batch, const RouteTable& route) {
   StepResult ignored;
-  for (const MicroBatch& part : cut(batch, route)) accumulate(part, 0, false, ignored);
+  for (MicroBatch& part : cut(batch, route)) accumulate(part, 0, false, {}, ignored);
   zero_grad(model_->parameters(), *backend_);
 }
 
-StepResult Trainer::step(const TrainBatch& batch, const RouteTable& route, uint64_t step, double lr) {
+StepResult Trainer::step(const TrainBatch& batch, const RouteTable& route, uint64_t step, double lr,
+                         const CompleteRoute& complete) {
   if (options_.routed && (route.examples != batch.rows.examples() || route.blocks != model_->parameters().blocks())) {
     throw Error("trainer", "expected a route table of [{}, {}], got [{}, {}]", batch.rows.examples(),
                 model_->parameters().blocks(), route.examples, route.blocks);
   }
   StepResult result;
   zero_grad(model_->parameters(), *backend_);
-  const std::vector<MicroBatch> parts = cut(batch, route);
-  for (const MicroBatch& part : parts) accumulate(part, step, false, result);
+  std::vector<MicroBatch> parts = cut(batch, route);
+  for (MicroBatch& part : parts) accumulate(part, step, false, complete, result);
   result.clips = clip_blocks(model_->parameters(), *backend_, options_.clip);
 
   const auto finite = [](double v) { return std::isfinite(v); };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -35,6 +36,7 @@ struct TrainerOptions {
 struct StepResult {
   std::vector<double> nll;       // [E] nats, sum over the example's counted rows
   std::vector<int64_t> counts;   // [E]
+  RouteTable route;              // [E,B] that was carried out; empty in plain training
   std::vector<double> norms;     // [E,B] realised, after the weight, before clipping; empty without norms
   std::vector<BlockClip> clips;  // [B]
   std::vector<bool> stepped;     // [B]
@@ -45,13 +47,25 @@ struct StepResult {
   double gradient_norm() const;  // over all blocks, before clipping
 };
 
+// The losses of a micro-batch after its forward pass: examples first .. first + n of the batch.
+struct ForwardResult {
+  int first_example = 0;
+  std::span<const double> nll;      // [n] nats, sum over the example's counted rows
+  std::span<const int64_t> counts;  // [n]
+};
+
+// May only restrict `route` ([n, B], of that micro-batch): called between the forward and the backward pass.
+using CompleteRoute = std::function<void(const ForwardResult& forward, RouteTable& route)>;
+
 class Trainer {
  public:
   // All references must outlive the trainer.
   Trainer(Transformer& model, Backend& backend, const OptimizerOptions& optimizer, const TrainerOptions& options);
 
-  // `route` is [E,B]; ignored in plain training. An empty batch is a step in which nothing is admitted.
-  StepResult step(const TrainBatch& batch, const RouteTable& route, uint64_t step, double lr);
+  // `route` is [E,B]; ignored in plain training. An empty batch is a step in which nothing is admitted. With
+  // `complete`, the decision that was carried out is in the result.
+  StepResult step(const TrainBatch& batch, const RouteTable& route, uint64_t step, double lr,
+                  const CompleteRoute& complete = {});
 
   // Forward and backward without clip, check or update; the gradients are cleared. To measure a step.
   void rehearse(const TrainBatch& batch, const RouteTable& route);
@@ -63,8 +77,8 @@ class Trainer {
  private:
   struct MicroBatch;
   std::vector<MicroBatch> cut(const TrainBatch& batch, const RouteTable& route) const;
-  void accumulate(const MicroBatch& part, uint64_t step, bool watch, StepResult& result);
-  NonFinite locate(const std::vector<MicroBatch>& parts, uint64_t step);
+  void accumulate(MicroBatch& part, uint64_t step, bool watch, const CompleteRoute& complete, StepResult& result);
+  NonFinite locate(std::vector<MicroBatch>& parts, uint64_t step);
 
   Transformer* model_;
   Backend* backend_;
