@@ -97,6 +97,20 @@ TEST_CASE("lineage show filters and sums", "[cli][lineage]") {
                                         "free    MIT             4         0     400  1.00  66.7%  1.00 100.0%\n"));
 }
 
+TEST_CASE("lineage show --story tells control records and the training between them in order", "[cli][lineage]") {
+  const std::string folder = make_run("verbs_story");
+  const Output story = run_govtrain("lineage show run --story", folder);
+  INFO(story.out << story.err);
+  CHECK(story.status == 0);
+  const auto profile = story.out.find("profile   id all");
+  const auto training = story.out.find("4        0-1  train     6 examples, 600 tokens (all 4, shallow 2)");
+  CHECK(profile != std::string::npos);
+  CHECK(training != std::string::npos);
+  CHECK(story.out.find("policy    p@00000000 with 1 entries") < profile);
+  CHECK(profile < training);
+  CHECK(run_govtrain("lineage show run --story --summary", folder).status == 2);
+}
+
 TEST_CASE("lineage prove makes a proof that checks without the log", "[cli][lineage]") {
   const std::string folder = make_run("verbs_prove");
   const auto run = [&](const std::string& rest) { return run_govtrain("lineage prove " + rest, folder); };

@@ -13,6 +13,7 @@
 #include "lineage/verify.h"
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/cli/commands.h"
+#include "tools/govtrain/cli/lineage_story.h"
 #include "tools/govtrain/cli/lineage_summary.h"
 #include "tools/govtrain/cli/log_args.h"
 #include "tools/govtrain/cli/terminal.h"
@@ -61,7 +62,7 @@ struct ShowArgs {
   std::string example, kind;
   std::optional<int64_t> step;
   uint64_t limit = 20;
-  bool effective = false, summary = false;
+  bool effective = false, summary = false, story = false;
 };
 
 bool wanted(const ShowArgs& args, std::string_view leaf) {
@@ -80,6 +81,7 @@ bool wanted(const ShowArgs& args, std::string_view leaf) {
 int show(const LogArgs& log_args, const ShowArgs& args) {
   LogReader log = require(LogReader::open(real_file_system(), log_args.folder(), log_args.read_key()), exit_unverified);
   if (args.summary) return print_lineage_summary(real_file_system(), log_args.folder(), log), exit_ok;
+  if (args.story) return print_lineage_story(log), exit_ok;
   for (const uint64_t index : args.indices) {
     if (index >= log.size())
       throw Failure(exit_usage, fmt::format("there is no entry {}; the log has {} (0 to {})", index, log.size(),
@@ -167,7 +169,7 @@ Verb lineage_show_verb() {
   return {
       "lineage show", "Print entries of a log, or what taught the model",
       "Prints 'index<TAB>entry' (JSON). Each entry is checked against the signed tree before it is printed. To "
-      "answer 'what taught this model', use --summary.",
+      "answer 'what taught this model', use --summary; to read what happened, --story.",
       [](CLI::App& app) {
         auto log = add_log_args(app);
         auto args = std::make_shared<ShowArgs>();
@@ -181,6 +183,7 @@ Verb lineage_show_verb() {
         app.add_flag("--effective", args->effective, "Leave out what a later resume superseded");
         app.add_flag("--summary", args->summary,
                      "For each source and licence: examples, tokens, weight and share of each block");
+        app.add_flag("--story", args->story, "What happened, in order: one line for each event")->excludes("--summary");
         return [log, args] { return show(*log, *args); };
       }};
 }
