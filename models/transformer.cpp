@@ -125,7 +125,7 @@ Var Transformer::mlp(const Var& x, const Layer& y) const {
   return linear(gated(kind, linear(x, *y.gate, y.gate_bias), linear(x, *y.up, y.up_bias)), *y.down, y.down_bias);
 }
 
-Var Transformer::hidden(Tape& tape, const TokenBatch& batch) {
+Var Transformer::hidden(Tape& tape, const TokenBatch& batch, const ObserveStage& observe) {
   const Rows& rows = tape.rows();
   if (rows.longest() > config_.context) {
     throw Error("transformer", "expected examples of at most {} tokens (the context), got {}", config_.context,
@@ -149,7 +149,13 @@ Var Transformer::hidden(Tape& tape, const TokenBatch& batch) {
   attend.start = batch.start;
   const auto rate = static_cast<float>(config_.dropout);
 
+  int stage = 0;
+  const auto seen = [&](const Var& value) {
+    if (observe) observe(stage, value.view());
+    ++stage;
+  };
   Var x = dropout(embedding(tape, *embed_, batch.tokens, positions_, position), rate);
+  seen(x);
   for (const Layer& y : layers_) {
     {
       const Var h = norm(x, *y.norm1, y.norm1_bias);
@@ -162,8 +168,11 @@ Var Transformer::hidden(Tape& tape, const TokenBatch& batch) {
     }
     Var branch = dropout(mlp(norm(x, *y.norm2, y.norm2_bias), y), rate);
     x = add(std::move(x), std::move(branch));
+    seen(x);
   }
-  return norm(x, *final_norm_, final_norm_bias_);
+  Var out = norm(x, *final_norm_, final_norm_bias_);
+  seen(out);
+  return out;
 }
 
 Var Transformer::head(const Var& hidden) { return linear(hidden, *head_); }

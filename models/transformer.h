@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -17,6 +18,10 @@ struct TokenBatch {
   std::span<const int32_t> start;   // [E] position of each example's first token; empty: 0
 };
 
+// Sees a value of the forward pass, [rows, width], as it stands: stage 0 is the embedding's output, stage l + 1 the
+// residual stream after layer l, stage layers + 1 the final norm's output. The view is valid during the call only.
+using ObserveStage = std::function<void(int stage, View value)>;
+
 class Transformer {
  public:
   // Initialises every parameter as a pure function of (seed, name, element): normal(0, 0.02), projections into the
@@ -27,11 +32,12 @@ class Transformer {
   const TransformerConfig& config() const { return config_; }  // resolved
   ParameterSet& parameters() { return set_; }
   const ParameterSet& parameters() const { return set_; }
+  int stages() const { return static_cast<int>(config_.layers) + 2; }  // of ObserveStage
 
   // Logits [rows, vocab]. Throws Error on tokens out of range and on examples longer than the context.
   Var forward(Tape& tape, const TokenBatch& batch);
-  // The final norm's output [rows, width], before the head; and the head alone.
-  Var hidden(Tape& tape, const TokenBatch& batch);
+  // The final norm's output [rows, width], before the head; and the head alone. `observe` changes nothing.
+  Var hidden(Tape& tape, const TokenBatch& batch, const ObserveStage& observe = {});
   Var head(const Var& hidden);
   // cross_entropy(forward(batch), target); target [rows], negative where a row does not count.
   Losses loss(Tape& tape, const TokenBatch& batch, std::span<const int32_t> target, std::span<float> row_loss = {});

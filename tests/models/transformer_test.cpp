@@ -284,3 +284,43 @@ TEST_CASE("batches that do not fit the model are refused") {
   const std::vector<int32_t> start{1, 2};
   CHECK_THROWS_WITH(model.forward(short_tape, {{tokens.data(), 2}, start}), Catch::Contains("start"));
 }
+
+TEST_CASE("an observer sees every stage and changes nothing; the stages of a model are those of its first layers") {
+  for (uint64_t seed = 1; seed <= 12; ++seed) {
+    const Case c = random_case(seed);
+    INFO(describe(c));
+    const auto model = make_model(c);
+    const Batch batch(c.examples, model->parameters().blocks());
+    const auto run = [&](Transformer& m, const ObserveStage& observe) {
+      Tape tape(cpu_backend(), batch.rows, Mode::eval);
+      const Var out = m.hidden(tape, {batch.tokens, {}}, observe);
+      return std::vector<float>(out.view().data, out.view().data + out.view().size());
+    };
+    Bits seen;
+    const auto keep = [&seen](int stage, View v) {
+      CHECK(stage == static_cast<int>(seen.size()));
+      seen.emplace_back(v.data, v.data + v.size());
+    };
+    const std::vector<float> out = run(*model, keep);
+    CHECK(static_cast<int>(seen.size()) == model->stages());
+    CHECK(same_bits(seen.back(), out));
+    CHECK(same_bits(run(*model, {}), out));
+    CHECK_FALSE(same_bits(seen[0], seen[1]));
+    if (c.config.layers < 2) continue;
+
+    TransformerConfig shorter = c.config;
+    --shorter.layers;
+    Transformer first(shorter, 5);
+    for (size_t i = 0; i < first.parameters().size(); ++i) {
+      for (size_t k = 0; k < model->parameters().size(); ++k) {
+        const Parameter& from = model->parameters()[k];
+        if (from.name() != first.parameters()[i].name()) continue;
+        std::copy_n(from.value().data(), from.value().size(), first.parameters()[i].value().data());
+      }
+    }
+    const Bits all = std::move(seen);
+    seen.clear();
+    run(first, keep);
+    for (size_t s = 0; s + 1 < seen.size(); ++s) CHECK(same_bits(seen[s], all[s]));
+  }
+}
