@@ -1,0 +1,65 @@
+// Every shipped example runs as it is, in seconds, leaves a log that verifies, and is explained somewhere in docs/.
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "tests/tools/run_binary.h"
+
+namespace fs = std::filesystem;
+using govtrain_test::fresh_folder;
+using govtrain_test::Output;
+using govtrain_test::read_text;
+using govtrain_test::run_govtrain;
+
+namespace {
+
+const fs::path source = GOVTRAIN_SOURCE_DIR;
+
+std::vector<fs::path> examples() {
+  std::vector<fs::path> out;
+  for (const auto& entry : fs::directory_iterator(source / "configs/examples"))
+    if (entry.path().extension() == ".yaml") out.push_back(entry.path());
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("every example runs in seconds, and its log verifies", "[examples][slow]") {
+  const std::string folder = fresh_folder("examples");
+  REQUIRE_FALSE(examples().empty());
+  for (const fs::path& config : examples()) {
+    const std::string name = config.stem();
+    INFO(name);
+    const auto start = std::chrono::steady_clock::now();
+    const Output run =
+        run_govtrain("run '" + config.string() + "' run.out=" + name + " data.cache=cache log.progress=none", folder);
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    INFO(run.out << run.err);
+    CHECK(run.status == 0);
+    CHECK(seconds < 30);  // 3 on an idle machine
+    const Output verify = run_govtrain("lineage verify " + name, folder);
+    INFO(verify.out << verify.err);
+    CHECK(verify.status == 0);
+    // A second start must find the run complete, and the log as it was.
+    const Output again =
+        run_govtrain("run '" + config.string() + "' run.out=" + name + " data.cache=cache run.resume=auto", folder);
+    INFO(again.out << again.err);
+    CHECK(again.status == 0);
+    CHECK(again.out.find("the run is complete") != std::string::npos);
+  }
+  fs::remove_all(folder);
+}
+
+TEST_CASE("every example is explained in docs", "[examples]") {
+  std::string docs;
+  for (const auto& entry : fs::recursive_directory_iterator(source / "docs"))
+    if (entry.path().extension() == ".md") docs += read_text(entry.path());
+  for (const fs::path& config : examples()) {
+    INFO(config.filename());
+    CHECK(docs.find("configs/examples/" + config.filename().string()) != std::string::npos);
+  }
+}
