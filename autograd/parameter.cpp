@@ -19,12 +19,13 @@ Parameter& ParameterSet::add(ParameterInfo info, bool vector) {
   return *items_.back();
 }
 
-Parameter& ParameterSet::add_matrix(std::string name, std::string role, int layer, int64_t rows, int64_t cols) {
-  return add({std::move(name), std::move(role), layer, rows, cols}, false);
+Parameter& ParameterSet::add_matrix(std::string name, std::string role, int layer, int64_t rows, int64_t cols,
+                                    Division division) {
+  return add({std::move(name), std::move(role), layer, rows, cols, division}, false);
 }
 
-Parameter& ParameterSet::add_vector(std::string name, std::string role, int layer, int64_t size) {
-  return add({std::move(name), std::move(role), layer, 1, size}, true);
+Parameter& ParameterSet::add_vector(std::string name, std::string role, int layer, int64_t size, Division division) {
+  return add({std::move(name), std::move(role), layer, 1, size, division}, true);
 }
 
 const Parameter* ParameterSet::find(std::string_view name) const {

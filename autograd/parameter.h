@@ -71,8 +71,9 @@ class ParameterSet {
   explicit ParameterSet(Allocator& allocator = host_allocator()) : allocator_(&allocator) {}
 
   // Throws Error on a second parameter of the same name.
-  Parameter& add_matrix(std::string name, std::string role, int layer, int64_t rows, int64_t cols);
-  Parameter& add_vector(std::string name, std::string role, int layer, int64_t size);
+  Parameter& add_matrix(std::string name, std::string role, int layer, int64_t rows, int64_t cols,
+                        Division division = {});
+  Parameter& add_vector(std::string name, std::string role, int layer, int64_t size, Division division = {});
 
   size_t size() const { return items_.size(); }
   Parameter& operator[](size_t i) { return *items_[i]; }

@@ -32,15 +32,35 @@ bool ends_with(const std::string& text, const std::string& end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
+// For models of which only the shapes matter.
+class NoMemory : public Allocator {
+ public:
+  void* allocate(size_t) override { return nullptr; }
+  void release(void*, size_t) noexcept override {}
+  size_t live_bytes() const override { return 0; }
+  size_t peak_bytes() const override { return 0; }
+  void reset_peak() override {}
+  void trim() override {}
+};
+
 }  // namespace
 
 Transformer::Transformer(const TransformerConfig& config, uint64_t seed, Allocator& allocator)
+    : Transformer(config, allocator) {
+  initialise(seed);
+}
+
+std::vector<ParameterInfo> Transformer::parameter_infos(const TransformerConfig& config) {
+  NoMemory nothing;
+  return Transformer(config, nothing).set_.infos();
+}
+
+Transformer::Transformer(const TransformerConfig& config, Allocator& allocator)
     : config_(config.resolved()), set_(allocator) {
   std::string text;
   for (const std::string& problem : config.problems()) text += "\n  " + problem;
   if (!text.empty()) throw Error("transformer", "this configuration cannot be built:{}", text);
   build();
-  initialise(seed);
 }
 
 void Transformer::build() {
@@ -50,17 +70,25 @@ void Transformer::build() {
   const std::string root = gpt2 ? "transformer." : "model.";
   const int last = static_cast<int>(c.layers);
   const int64_t kv = c.kv_heads * c.head_dim();
-  const auto bias = [&](const std::string& name, const char* role, int layer, int64_t size) {
-    return c.bias ? &set_.add_vector(name + ".bias", role, layer, size) : nullptr;
+  using Axis = Division::Axis;
+  const auto bias = [&](const std::string& name, const char* role, int layer, int64_t size, int64_t parts = 0) {
+    const Division division{parts > 0 ? Axis::cols : Axis::none, parts};
+    return c.bias ? &set_.add_vector(name + ".bias", role, layer, size, division) : nullptr;
   };
   const auto norm = [&](const std::string& name, int layer, Parameter*& gain, Parameter*& shift) {
     gain = &set_.add_vector(name + ".weight", "norm", layer, c.width);
     shift = c.norm == NormKind::layernorm ? bias(name, "norm", layer, c.width) : nullptr;
   };
-  const auto projection = [&](const std::string& name, const char* role, int layer, int64_t out, int64_t in,
-                              Parameter*& w, Parameter*& b) {
-    w = &set_.add_matrix(name + ".weight", role, layer, out, in);
-    b = bias(name, role, layer, out);
+  // `into` projects to the parts (heads, channels), `out_of` back from them.
+  const auto into = [&](const std::string& name, const char* role, int layer, int64_t out, int64_t parts, Parameter*& w,
+                        Parameter*& b) {
+    w = &set_.add_matrix(name + ".weight", role, layer, out, c.width, {Axis::rows, parts});
+    b = bias(name, role, layer, out, parts);
+  };
+  const auto out_of = [&](const std::string& name, const char* role, int layer, int64_t in, int64_t parts,
+                          Parameter*& w, Parameter*& b) {
+    w = &set_.add_matrix(name + ".weight", role, layer, c.width, in, {Axis::cols, parts});
+    b = bias(name, role, layer, c.width);
   };
 
   embed_ = &set_.add_matrix(root + (gpt2 ? "wte" : "embed_tokens") + ".weight", "embedding", -1, c.vocab, c.width);
@@ -72,14 +100,14 @@ void Transformer::build() {
     const std::string prefix = fmt::format("{}{}.{}.", root, gpt2 ? "h" : "layers", l);
     Layer y{};
     norm(prefix + names.norm1, l, y.norm1, y.norm1_bias);
-    projection(prefix + names.q, "attention", l, c.width, c.width, y.q, y.q_bias);
-    projection(prefix + names.k, "attention", l, kv, c.width, y.k, y.k_bias);
-    projection(prefix + names.v, "attention", l, kv, c.width, y.v, y.v_bias);
-    projection(prefix + names.o, "attention", l, c.width, c.width, y.o, y.o_bias);
+    into(prefix + names.q, "attention", l, c.width, c.heads, y.q, y.q_bias);
+    into(prefix + names.k, "attention", l, kv, c.kv_heads, y.k, y.k_bias);
+    into(prefix + names.v, "attention", l, kv, c.kv_heads, y.v, y.v_bias);
+    out_of(prefix + names.o, "attention", l, c.width, c.heads, y.o, y.o_bias);
     norm(prefix + names.norm2, l, y.norm2, y.norm2_bias);
-    if (c.gated()) projection(prefix + names.gate, "mlp", l, c.mlp_width, c.width, y.gate, y.gate_bias);
-    projection(prefix + names.up, "mlp", l, c.mlp_width, c.width, y.up, y.up_bias);
-    projection(prefix + names.down, "mlp", l, c.width, c.mlp_width, y.down, y.down_bias);
+    if (c.gated()) into(prefix + names.gate, "mlp", l, c.mlp_width, c.mlp_width, y.gate, y.gate_bias);
+    into(prefix + names.up, "mlp", l, c.mlp_width, c.mlp_width, y.up, y.up_bias);
+    out_of(prefix + names.down, "mlp", l, c.mlp_width, c.mlp_width, y.down, y.down_bias);
     layers_.push_back(y);
   }
   norm(root + (gpt2 ? "ln_f" : "norm"), last, final_norm_, final_norm_bias_);

@@ -29,6 +29,9 @@ class Transformer {
   // the configuration.
   Transformer(const TransformerConfig& config, uint64_t seed, Allocator& allocator = host_allocator());
 
+  // The parameters that a model of this configuration has, in its order, without making any. Throws as above.
+  static std::vector<ParameterInfo> parameter_infos(const TransformerConfig& config);
+
   const TransformerConfig& config() const { return config_; }  // resolved
   ParameterSet& parameters() { return set_; }
   const ParameterSet& parameters() const { return set_; }
@@ -47,6 +50,7 @@ class Transformer {
     Parameter *norm1, *norm1_bias, *q, *q_bias, *k, *k_bias, *v, *v_bias, *o, *o_bias;
     Parameter *norm2, *norm2_bias, *gate, *gate_bias, *up, *up_bias, *down, *down_bias;
   };
+  Transformer(const TransformerConfig& config, Allocator& allocator);  // values undefined
   void build();
   void initialise(uint64_t seed);
   Var norm(const Var& x, Parameter& gain, Parameter* bias) const;

@@ -66,7 +66,7 @@ void check_cover(const BlockMap& map, const ParameterInfo& p, std::vector<Slice>
 
 }  // namespace
 
-BlockMap blocks_by_layer(const std::vector<ParameterInfo>& parameters) {
+int layer_count(const std::vector<ParameterInfo>& parameters) {
   if (parameters.empty()) throw Error("blocks", "the model has no parameters");
   int last = -1;
   for (const ParameterInfo& p : parameters) {
@@ -79,25 +79,50 @@ BlockMap blocks_by_layer(const std::vector<ParameterInfo>& parameters) {
                               return p.layer != last || p.role == "norm" || p.role == "head";
                             });
   const int layers = ends_in_head ? last : last + 1;
-  std::vector<std::vector<Slice>> owned(static_cast<size_t>(layers) + 2);
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    const ParameterInfo& p = parameters[i];
-    owned[static_cast<size_t>(p.layer + 1)].push_back({static_cast<int>(i), 0, 0, p.rows, 0, p.cols});
+  std::vector<bool> seen(static_cast<size_t>(layers), false);
+  for (const ParameterInfo& p : parameters) {
+    if (p.layer >= 0 && p.layer < layers) seen[static_cast<size_t>(p.layer)] = true;
   }
+  const auto missing = std::find(seen.begin(), seen.end(), false) - seen.begin();
+  if (missing < layers) throw Error("blocks", "layer {} of {} has no parameters", missing, layers);
+  return layers;
+}
+
+void describe_blocks(BlockMap& map, const std::vector<ParameterInfo>& parameters) {
+  map.layers = layer_count(parameters);
+  map.info.assign(map.names.size(), {});
+  for (const Slice& s : map.slices) {
+    if (s.parameter < 0 || static_cast<size_t>(s.parameter) >= parameters.size() || s.block < 0 ||
+        s.block >= map.blocks()) {
+      throw Error("blocks", "a slice names parameter {} of {} and block {} of {}", s.parameter, parameters.size(),
+                  s.block, map.blocks());
+    }
+    const ParameterInfo& p = parameters[static_cast<size_t>(s.parameter)];
+    BlockInfo& info = map.info[static_cast<size_t>(s.block)];
+    info.layer_first = info.empty() ? p.layer : std::min(info.layer_first, p.layer);
+    info.layer_last = std::max(info.layer_last, p.layer);
+    info.elements += s.elements();
+    const auto at = std::lower_bound(info.roles.begin(), info.roles.end(), p.role);
+    if (at == info.roles.end() || *at != p.role) info.roles.insert(at, p.role);
+  }
+}
+
+BlockMap blocks_by_layer(const std::vector<ParameterInfo>& parameters) {
+  const int layers = layer_count(parameters);
+  std::vector<int> block(static_cast<size_t>(layers) + 2, -1);
+  for (const ParameterInfo& p : parameters) block[static_cast<size_t>(p.layer + 1)] = 0;
   BlockMap map;
   for (int layer = -1; layer <= layers; ++layer) {
-    std::vector<Slice>& slices = owned[static_cast<size_t>(layer + 1)];
-    const bool inner = layer >= 0 && layer < layers;
-    if (slices.empty() && inner) throw Error("blocks", "layer {} of {} has no parameters", layer, layers);
-    if (slices.empty()) continue;
-    map.names.push_back(layer < 0 ? "embedding" : inner ? fmt::format("layer.{}", layer) : "head");
-    for (Slice& s : slices) {
-      s.block = map.blocks() - 1;
-      map.slices.push_back(s);
-    }
+    int& index = block[static_cast<size_t>(layer + 1)];
+    if (index < 0) continue;
+    index = map.blocks();
+    map.names.push_back(layer < 0 ? "embedding" : layer < layers ? fmt::format("layer.{}", layer) : "head");
   }
-  std::stable_sort(map.slices.begin(), map.slices.end(),
-                   [](const Slice& a, const Slice& b) { return a.parameter < b.parameter; });
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const ParameterInfo& p = parameters[i];
+    map.slices.push_back({static_cast<int>(i), block[static_cast<size_t>(p.layer + 1)], 0, p.rows, 0, p.cols});
+  }
+  describe_blocks(map, parameters);
   return map;
 }
 
@@ -116,6 +141,71 @@ void check_partition(const BlockMap& map, const std::vector<ParameterInfo>& para
   if (more) problems.resize(max_listed);
   throw Error("blocks", "expected each element in exactly one block, got: {}{}", fmt::join(problems, "; "),
               more ? "; and more" : "");
+}
+
+int owner(const BlockMap& map, const Slice& area) {
+  int found = -1;
+  for (const Slice& s : map.slices) {
+    const bool meets = s.parameter == area.parameter && s.row_begin < area.row_end && area.row_begin < s.row_end &&
+                       s.col_begin < area.col_end && area.col_begin < s.col_end;
+    if (!meets || s.block == found) continue;
+    if (found >= 0) return -1;
+    found = s.block;
+  }
+  return found;
+}
+
+int owner(const BlockMap& map, const std::vector<ParameterInfo>& parameters, int parameter) {
+  const ParameterInfo& p = parameters.at(static_cast<size_t>(parameter));
+  return owner(map, {parameter, 0, 0, p.rows, 0, p.cols});
+}
+
+Slice part_of(const std::vector<ParameterInfo>& parameters, int parameter, int64_t begin, int64_t end) {
+  const ParameterInfo& p = parameters.at(static_cast<size_t>(parameter));
+  const bool rows = p.division.axis == Division::Axis::rows;
+  const int64_t size = (rows ? p.rows : p.cols) / p.division.parts;
+  return rows ? Slice{parameter, 0, begin * size, end * size, 0, p.cols}
+              : Slice{parameter, 0, 0, p.rows, begin * size, end * size};
+}
+
+std::vector<Slice> head_slices(const std::vector<ParameterInfo>& parameters, int layer, int64_t head) {
+  int64_t heads = 0;
+  const auto divided = [&](const ParameterInfo& p) {
+    return p.layer == layer && p.role == "attention" && p.division.axis != Division::Axis::none;
+  };
+  for (const ParameterInfo& p : parameters) {
+    if (divided(p)) heads = std::max(heads, p.division.parts);
+  }
+  std::vector<Slice> out;
+  for (size_t i = 0; i < parameters.size() && head >= 0 && head < heads; ++i) {
+    if (divided(parameters[i]) && parameters[i].division.parts == heads) {
+      out.push_back(part_of(parameters, static_cast<int>(i), head, head + 1));
+    }
+  }
+  return out;
+}
+
+int head_owner(const BlockMap& map, const std::vector<ParameterInfo>& parameters, int layer, int64_t head) {
+  int found = -1;
+  for (const Slice& s : head_slices(parameters, layer, head)) {
+    const int block = owner(map, s);
+    if (block < 0 || (found >= 0 && block != found)) return -1;
+    found = block;
+  }
+  return found;
+}
+
+bool contiguous_in_depth(const BlockMap& map) {
+  if (map.info.size() != map.names.size()) throw Error("blocks", "the block map was not described");
+  std::vector<const BlockInfo*> order;
+  for (const BlockInfo& info : map.info) {
+    if (!info.empty()) order.push_back(&info);
+  }
+  std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) { return a->layer_first < b->layer_first; });
+  for (size_t i = 1; i < order.size(); ++i) {
+    if (order[i]->layer_first <= order[i - 1]->layer_last) return false;
+  }
+  return true;
 }
 
 }  // namespace govtrain

@@ -324,3 +324,31 @@ TEST_CASE("an observer sees every stage and changes nothing; the stages of a mod
     for (size_t s = 0; s + 1 < seen.size(); ++s) CHECK(same_bits(seen[s], all[s]));
   }
 }
+
+TEST_CASE("the parameters of a model are known without making it, with their heads and channels") {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    test::Random r(seed);
+    const TransformerConfig c = test::random_config(r);
+    INFO("seed " << seed);
+    const auto without = Transformer::parameter_infos(c);
+    const auto with = Transformer(c, 1).parameters().infos();
+    REQUIRE(without.size() == with.size());
+    for (size_t i = 0; i < with.size(); ++i) {
+      const ParameterInfo& p = with[i];
+      CHECK(without[i].name == p.name);
+      CHECK(without[i].rows == p.rows);
+      CHECK(without[i].cols == p.cols);
+      CHECK(without[i].division.parts == p.division.parts);
+      if (p.division.axis == Division::Axis::none) continue;
+      CHECK((p.role == "attention" || p.role == "mlp"));
+      CHECK((p.division.axis == Division::Axis::rows ? p.rows : p.cols) ==
+            p.division.parts * (p.role == "mlp" ? 1 : c.head_dim()));
+    }
+    const auto head = head_slices(with, 0, c.heads - 1);
+    const int64_t shared = c.kv_heads == c.heads ? 0 : c.head_dim() * (2 * c.width + (c.bias ? 2 : 0));
+    int64_t elements = 0;
+    for (const Slice& s : head) elements += s.elements();
+    const int64_t own = c.head_dim() * (4 * c.width + (c.bias ? 3 : 0));
+    CHECK(elements == own - shared);
+  }
+}

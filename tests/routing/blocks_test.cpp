@@ -109,3 +109,62 @@ TEST_CASE("the partition check agrees with counting the owners of each element")
   CHECK(good > 50);
   CHECK(good < 390);
 }
+
+TEST_CASE("a block says where it lies and what it is made of") {
+  const auto p = parameters(2);
+  const BlockMap map = blocks_by_layer(p);
+  CHECK(map.layers == 2);
+  REQUIRE(map.info.size() == 4);
+  CHECK(map.info[0].layer_first == -1);
+  CHECK(map.info[0].role() == "embedding");
+  CHECK(map.info[1].layer_first == 0);
+  CHECK(map.info[1].layer_last == 0);
+  CHECK(map.info[1].role().empty());
+  CHECK(map.info[1].roles == std::vector<std::string>{"attention", "mlp", "norm"});
+  CHECK(map.info[1].elements == 4 + 16 + 32);
+  CHECK(map.info[3].layer_first == 2);
+  CHECK(contiguous_in_depth(map));
+
+  BlockMap mixed{{"a", "b", "nothing"}, {}};
+  for (size_t i = 0; i < p.size(); ++i) {
+    mixed.slices.push_back({static_cast<int>(i), p[i].role == "mlp" ? 1 : 0, 0, p[i].rows, 0, p[i].cols});
+  }
+  describe_blocks(mixed, p);
+  CHECK_FALSE(contiguous_in_depth(mixed));
+  CHECK(mixed.info[1].role() == "mlp");
+  CHECK(mixed.info[0].layer_first == -1);
+  CHECK(mixed.info[0].layer_last == 2);
+  CHECK(mixed.info[2].empty());
+  CHECK_THROWS_AS(contiguous_in_depth(BlockMap{{"a"}, {}}), Error);
+  mixed.slices.push_back({0, 3, 0, 1, 0, 1});
+  CHECK_THROWS_AS(describe_blocks(mixed, p), Error);
+}
+
+TEST_CASE("the owner of a parameter, of a part of it and of a head") {
+  using Axis = Division::Axis;
+  const std::vector<ParameterInfo> p{{"q", "attention", 0, 8, 6, {Axis::rows, 4}},
+                                     {"q.bias", "attention", 0, 1, 8, {Axis::cols, 4}},
+                                     {"k", "attention", 0, 4, 6, {Axis::rows, 2}},
+                                     {"o", "attention", 0, 6, 8, {Axis::cols, 4}}};
+  BlockMap map{{"a", "b"},
+               {{0, 0, 0, 4, 0, 6},
+                {0, 1, 4, 8, 0, 6},
+                {1, 0, 0, 1, 0, 4},
+                {1, 1, 0, 1, 4, 8},
+                {2, 1, 0, 4, 0, 6},
+                {3, 0, 0, 6, 0, 3},
+                {3, 1, 0, 6, 3, 8}}};
+  CHECK(owner(map, p, 2) == 1);
+  CHECK(owner(map, p, 0) == -1);
+  CHECK(owner(map, part_of(p, 0, 1, 2)) == 0);
+  CHECK(owner(map, part_of(p, 0, 1, 3)) == -1);
+  REQUIRE(head_slices(p, 0, 1).size() == 3);  // keys are shared by two heads
+  CHECK(head_slices(p, 0, 1)[2].col_begin == 2);
+  CHECK(head_slices(p, 0, 1)[2].col_end == 4);
+  CHECK(head_owner(map, p, 0, 0) == 0);
+  CHECK(head_owner(map, p, 0, 1) == -1);  // its columns of o are divided
+  CHECK(head_owner(map, p, 0, 3) == 1);
+  CHECK(head_slices(p, 0, 4).empty());
+  CHECK(head_slices(p, 1, 0).empty());
+  CHECK(head_owner(map, p, 1, 0) == -1);
+}
