@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 
+#include "core/error.h"
 #include "core/hash.h"
 
 namespace govtrain {
@@ -40,30 +43,53 @@ Exclude exclude_by(const BoundPolicy& policy, const Date& date) {
 }
 
 Governance::Governance(BoundPolicy policy, const Date& date, const Dataset& dataset)
-    : policy_(std::move(policy)), date_(date), dataset_(&dataset) {
-  decisions_.reserve(dataset.documents().size());
+    : policy_(std::move(policy)),
+      date_(date),
+      dataset_(&dataset),
+      decisions_(dataset.documents().size()),
+      decided_(dataset.documents().size(), 0) {
   for (const DatasetDocument& document : dataset.documents()) {
     const std::string id = hex(document.digest);
     DocumentFacts facts{id, id, {}};
     for (const json& meta : document.provenance) facts.provenances.push_back(policy_meta(meta));
-    decisions_.push_back(policy_.resolve(facts, date_));
     const Meta& first = facts.provenances.front();
     const auto cls = first.find("class");
-    labels_.push_back({"sha256:" + id, decisions_.back().profile, cls == first.end() ? "" : cls->second, ""});
+    labels_.push_back({"sha256:" + id, "", cls == first.end() ? "" : cls->second, ""});
+    facts_.push_back(std::move(facts));
   }
+  for (const Profile& profile : policy_.policy().profiles) named_.insert(profile.name);
+  for (size_t d = 0; d < facts_.size(); ++d) {
+    labels_[d].prof = decision(static_cast<int32_t>(d)).profile;
+    named_.insert(labels_[d].prof);
+  }
+}
+
+const Decision& Governance::decision(int32_t document) const {
+  const auto d = static_cast<size_t>(document);
+  if (decided_[d] != generation_) {
+    decisions_[d] = policy_.resolve(facts_[d], date_);
+    decided_[d] = generation_;
+  }
+  return decisions_[d];
 }
 
 std::vector<uint8_t> Governance::admitted() const {
   std::vector<uint8_t> admitted;
-  for (const Decision& d : decisions_) admitted.push_back(d.excluded ? 0 : 1);
+  for (size_t d = 0; d < facts_.size(); ++d) admitted.push_back(keep(static_cast<int32_t>(d)) ? 1 : 0);
   return admitted;
 }
 
-RouteTable Governance::table(const std::vector<Example>& examples) const {
+void Governance::begin_step(const TrainingState& state) { step_ = state.step; }
+
+RouteTable Governance::table(const std::vector<Example>& examples) {
   const int blocks = static_cast<int>(policy_.blocks().size());
   RouteTable table(static_cast<int>(examples.size()), blocks, 0);
   for (size_t e = 0; e < examples.size(); ++e) {
     const Decision& d = decision(examples[e].document);
+    labels_[static_cast<size_t>(examples[e].document)].prof = d.profile;
+    if (named_.insert(d.profile).second) {
+      events_.push_back({"profile", {{"id", d.profile}, {"step", step_ + 1}, {"w", d.weights}}, "", false});
+    }
     for (int b = 0; b < blocks; ++b) {
       table.at(static_cast<int>(e), b) = d.weights[static_cast<size_t>(b)];
       table.rule[e * static_cast<size_t>(blocks) + static_cast<size_t>(b)] = d.rule[static_cast<size_t>(b)];
@@ -72,17 +98,41 @@ RouteTable Governance::table(const std::vector<Example>& examples) const {
   return table;
 }
 
+std::vector<GovernanceEvent> Governance::take_events() { return std::exchange(events_, {}); }
+
+void Governance::change_profile(const std::string& name, const std::vector<float>& weights) {
+  const std::vector<Profile>& profiles = policy_.policy().profiles;
+  const auto found = std::find_if(profiles.begin(), profiles.end(), [&](const Profile& p) { return p.name == name; });
+  if (found == profiles.end()) throw Error("governance", "the policy has no profile '{}'", name);
+  policy_.set_weights(static_cast<int>(found - profiles.begin()), weights);
+  changed_[name] = weights;
+  invalidate();
+}
+
+json Governance::state() const { return {{"named", named_}, {"weights", changed_}}; }
+
+void Governance::restore(const json& state) {
+  try {
+    named_ = state.at("named").get<std::set<std::string>>();
+    for (const auto& [name, weights] : state.at("weights").items()) {
+      change_profile(name, weights.get<std::vector<float>>());
+    }
+  } catch (const json::exception& e) {
+    throw Error("governance", "the state in the checkpoint is damaged: {}", e.what());
+  }
+}
+
 std::vector<Governance::Share> Governance::shares(const std::string& key) const {
   std::map<std::pair<std::string, std::string>, Share> found;
   const std::vector<DatasetDocument>& documents = dataset_->documents();
   for (size_t d = 0; d < documents.size(); ++d) {
     const json& meta = documents[d].provenance.front();
     const std::string value = meta.contains(key) && meta.at(key).is_string() ? meta.at(key).get<std::string>() : "-";
-    const Decision& decision = decisions_[d];
-    Share& share = found[{value, decision.profile}];
+    const Decision& taken = decision(static_cast<int32_t>(d));
+    Share& share = found[{value, taken.profile}];
     share.value = value;
-    share.profile = decision.profile;
-    share.weights = decision.weights;
+    share.profile = taken.profile;
+    share.weights = taken.weights;
     ++share.documents;
     share.tokens += static_cast<int64_t>(documents[d].tokens);
   }

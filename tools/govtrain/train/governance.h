@@ -1,13 +1,18 @@
-// The policy applied to a prepared corpus and a model: one decision per document, taken before any forward pass, and
-// the route table of each batch. Decides by metadata and date only, never by content of other documents.
+// The policy applied to a prepared corpus and a model, from step to step: one decision per document, taken before any
+// forward pass, and the route table of each batch. Here, and nowhere else, decisions change while a run is under way.
+// Decides by metadata, dates and training state, never by content of other documents. Writes no log: what changed is
+// handed out as events, which the caller logs before the step in which they count.
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "routing/resolve.h"
 #include "routing/route_table.h"
+#include "routing/training_state.h"
 #include "tools/govtrain/data/dataset.h"
 #include "tools/govtrain/data/prepare.h"
 #include "tools/govtrain/data/sampler.h"
@@ -21,18 +26,45 @@ Meta policy_meta(const nlohmann::json& meta);
 // For prepare(): excludes the records and joined documents to which the policy gives weight 0 in every block.
 Exclude exclude_by(const BoundPolicy& policy, const Date& date);
 
+// Something that changed between two steps.
+struct GovernanceEvent {
+  std::string kind;        // of the control record
+  nlohmann::json payload;  // "step" is the first step (from 1) in which it counts
+  std::string text;        // for people; may be empty
+  // The cause lies outside of the run and cannot be computed again: the log is made durable before the step.
+  bool external = false;
+};
+
 class Governance {
  public:
   Governance(BoundPolicy policy, const Date& date, const Dataset& dataset);
 
+  // Takes every decision that is due before the step after `state.step` (with the epoch of its batch).
+  void begin_step(const TrainingState& state);
+  // False: the document is kept out from this step on, and its slots in the batch stay empty.
+  bool keep(int32_t document) const { return !decision(document).excluded; }
+  // The decisions for a batch, after begin_step() of its step.
+  RouteTable table(const std::vector<Example>& examples);
+  // What has changed since the last call, in order: to be logged before the next step.
+  std::vector<GovernanceEvent> take_events();
+
+  // Replaces the weights of a profile from the next step on; the caller logs why. Every document is resolved again when
+  // it is next used. Throws Error for `none`, an unknown name, and anything but B finite weights.
+  void change_profile(const std::string& name, const std::vector<float>& weights);
+
+  // What resuming needs, for TrainerState::parts["governance"]; restore() throws Error when it does not fit.
+  nlohmann::json state() const;
+  void restore(const nlohmann::json& state);
+
   const BoundPolicy& policy() const { return policy_; }
   const Date& date() const { return date_; }
-  const Decision& decision(int32_t document) const { return decisions_[static_cast<size_t>(document)]; }
-  // What records say of each document; `prov` is filled in by the caller who stores the provenance.
+  // As of now; not to be kept over begin_step() or change_profile().
+  const Decision& decision(int32_t document) const;
+  // What records say of each document; `prov` is filled in by the caller who stores the provenance. Up to date for the
+  // documents of the last table().
   std::vector<DocumentLabel>& labels() { return labels_; }
   // [documents] 1 where some block is admitted: the schedule of the run.
   std::vector<uint8_t> admitted() const;
-  RouteTable table(const std::vector<Example>& examples) const;
 
   // For people: documents, tokens and mean weight per block, by the value of a metadata key and profile.
   struct Share {
@@ -43,11 +75,20 @@ class Governance {
   std::vector<Share> shares(const std::string& key) const;
 
  private:
+  void invalidate() { ++generation_; }
+
   BoundPolicy policy_;
   Date date_;
   const Dataset* dataset_;
-  std::vector<Decision> decisions_;
+  std::vector<DocumentFacts> facts_;
+  uint64_t generation_ = 1;                  // of the rules and weights
+  mutable std::vector<Decision> decisions_;  // as of decided_
+  mutable std::vector<uint64_t> decided_;    // generation of each decision
   std::vector<DocumentLabel> labels_;
+  std::set<std::string> named_;                        // profiles that have a record
+  std::map<std::string, std::vector<float>> changed_;  // weights that are not the policy's
+  int64_t step_ = 0;                                   // steps done, as of begin_step()
+  std::vector<GovernanceEvent> events_;
 };
 
 // The provenance object of a document: {"ex":..,"provenance":[..]}, one canonical line.

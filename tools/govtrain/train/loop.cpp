@@ -158,17 +158,37 @@ bool Loop::save_due() {
 
 void Loop::train_step() {
   const auto start = Clock::now();
-  const Batch batch = s_.sampler->next();
+  Governance& governance = *s_.governance;
+  governance.begin_step(training_state());
+  const Batch batch = s_.sampler->next([&](int32_t document) { return governance.keep(document); });
+  const RouteTable route = governance.table(batch.examples);
+  log_events(governance.take_events());
   const double lr = schedule_.at(step_);
-  const StepResult result =
-      s_.trainer->step(Session::train_batch(batch), s_.route(batch), static_cast<uint64_t>(step_), lr);
+  const StepResult result = s_.trainer->step(Session::train_batch(batch), route, static_cast<uint64_t>(step_), lr);
   if (result.non_finite) stop_on_non_finite(batch, result);
   if (log_) {
-    require(log_->step(step_ + 1, batch.examples, s_.governance->labels(), s_.policy.policy().id(), result, lr));
+    require(log_->step(step_ + 1, batch.examples, governance.labels(), governance.policy().policy().id(), result, lr));
   }
   for (const Example& e : batch.examples) tokens_ += e.rows();
   ++step_;
   show(batch, result, lr, seconds_since(start));
+}
+
+TrainingState Loop::training_state() const {
+  TrainingState state;
+  state.step = step_;
+  state.epoch = s_.sampler->state().epoch;
+  return state;
+}
+
+void Loop::log_events(std::vector<GovernanceEvent> events) {
+  bool external = false;
+  for (GovernanceEvent& event : events) {
+    if (log_) require(log_->control(event.kind, std::move(event.payload)));
+    if (!event.text.empty()) say(event.text);
+    external = external || event.external;
+  }
+  if (log_ && external) require(log_->flush());
 }
 
 void Loop::stop_on_non_finite(const Batch& batch, const StepResult& result) {
@@ -297,6 +317,7 @@ void Loop::save() {
   state.policy_id = s_.policy.policy().id();
   state.dataset_key = s_.prepared.key;
   state.config_json = training_config(config_).dump();
+  state.parts["governance"] = s_.governance->state();
   const Tokenizer& tokenizer = s_.dataset.tokenizer();
   const auto staged = require(checkpoints_.stage(
       *s_.model, s_.trainer->optimizer(), state,

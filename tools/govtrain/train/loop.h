@@ -33,6 +33,8 @@ class Loop {
   void write_head();
   void store_provenance();
   void train_step();
+  TrainingState training_state() const;
+  void log_events(std::vector<GovernanceEvent> events);
   void stop_on_non_finite(const Batch& batch, const StepResult& result);
   void show(const Batch& batch, const StepResult& result, double lr, double seconds);
   void evaluate();

@@ -50,6 +50,9 @@ int run_training(const RunConfig& config, bool dry_run) {
     check_same_training(*point, config, session.prepared.key, session.policy.policy().id());
     require(load_training(fs, point->folder, *session.model, session.trainer->optimizer()));
     try {
+      if (const auto part = point->state.parts.find("governance"); part != point->state.parts.end()) {
+        session.governance->restore(*part);
+      }
       session.sampler->set_state(
           {static_cast<uint64_t>(point->state.epoch), static_cast<uint64_t>(point->state.cursor)});
     } catch (const Error& e) {
