@@ -11,9 +11,19 @@
 namespace govtrain {
 namespace {
 
+// Whether the weights of a profile may change while training.
+bool changes(const Policy& policy, int profile) {
+  const auto names = [&](const auto& section) {
+    return section && std::any_of(section->profiles.begin(), section->profiles.end(),
+                                  [&](const auto& entry) { return entry.profile == profile; });
+  };
+  return names(policy.adaptation) || names(policy.controller);
+}
+
 // True when `other` has a say wherever `rule` has, and always wins: then `rule` never decides.
 bool never_decides(const BoundPolicy& bound, const PolicyRule& rule, const PolicyRule& other, bool other_first) {
   if (!implies(rule.when, other.when)) return false;
+  if (changes(bound.policy(), rule.profile) || changes(bound.policy(), other.profile)) return false;
   const std::vector<float>& mine = bound.weights(rule.profile);
   const std::vector<float>& theirs = bound.weights(other.profile);
   const auto zero = [](float w) { return w == 0; };
@@ -62,6 +72,12 @@ void check_profiles(const Policy& policy, Diagnostics& diagnostics) {
   std::set<int> used{0, policy.default_profile, policy.unlisted_privacy};
   for (const PolicyRule& rule : policy.rules) used.insert(rule.profile);
   for (const PrivacyClass& entry : policy.privacy) used.insert(entry.profile);
+  if (policy.adaptation) {
+    for (const auto& entry : policy.adaptation->profiles) used.insert(entry.broad);
+  }
+  if (policy.controller) {
+    for (const auto& entry : policy.controller->profiles) used.insert({entry.floor, entry.ceiling});
+  }
   for (size_t i = 0; i < policy.profiles.size(); ++i) {
     if (used.count(static_cast<int>(i)) > 0) continue;
     diagnostics.warning(policy.profiles[i].at,

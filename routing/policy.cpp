@@ -95,6 +95,9 @@ std::string Policy::canonical() const {
   if (!exclusions.empty()) {
     parts.push_back("\"exclusions\": " + section(exclusion_index(0), exclusion_index(exclusions.size())));
   }
+  const auto bare_name = [&](int index) { return profiles[static_cast<size_t>(index)].name; };
+  if (adaptation) parts.push_back("\"adaptation\": " + to_flow(*adaptation, bare_name));
+  if (controller) parts.push_back("\"controller\": " + to_flow(*controller, bare_name));
   return "{" + join(parts) + "}";
 }
 

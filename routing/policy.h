@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/config/diagnostics.h"
+#include "routing/adaptation_spec.h"
 #include "routing/condition.h"
 #include "routing/date.h"
 #include "routing/profile.h"
@@ -66,6 +67,8 @@ class Policy {
   std::vector<PrivacyClass> privacy;  // empty: no privacy section
   int unlisted_privacy = 0;           // profile of privacy classes that the section does not list
   std::vector<Exclusion> exclusions;
+  std::optional<AdaptationSpec> adaptation;
+  std::optional<ControllerSpec> controller;
 
   // The whole policy with its exclusion lists as one line of flow YAML (which is JSON): independent of comments,
   // layout and files; parse() of it gives the same policy and the same id.

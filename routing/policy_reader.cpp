@@ -72,6 +72,15 @@ class PolicyReader {
     if (const YamlNode* node = top.optional("rules")) rules(*node);
     if (const YamlNode* node = top.optional("privacy")) privacy(*node);
     if (const YamlNode* node = top.optional("exclusions")) exclusions(*node);
+    const auto lookup = [this](const YamlNode& n, const std::string& what) { return profile_index(n, what); };
+    if (const YamlNode* node = top.optional("adaptation")) {
+      policy_.adaptation = read_adaptation(*node, lookup, diagnostics_);
+    }
+    if (const YamlNode* node = top.optional("controller")) {
+      policy_.controller = read_controller(*node, lookup, diagnostics_);
+    }
+    const auto name = [this](int profile) { return policy_.profiles[static_cast<size_t>(profile)].name; };
+    check_sections(policy_.adaptation, policy_.controller, name, diagnostics_);
     top.finish();
     if (diagnostics_.errors() > errors) return {};
     return std::move(policy_);

@@ -116,6 +116,12 @@ std::optional<BoundPolicy> BoundPolicy::bind(Policy policy, const BlockMap& map,
   for (const Profile& profile : policy.profiles) {
     out.weights_.push_back(bind_profile(profile, map, policy.depth_origin, diagnostics));
   }
+  out.stated_ = out.weights_;
+  if (diagnostics.errors() > errors) return {};
+  const auto name = [&](int profile) { return policy.profiles[static_cast<size_t>(profile)].name; };
+  const auto stated = [&](int profile) -> const std::vector<float>& { return out.stated_weights(profile); };
+  if (policy.adaptation) check_bounds(*policy.adaptation, out.blocks_, name, stated, diagnostics);
+  if (policy.controller) check_bounds(*policy.controller, out.blocks_, name, stated, diagnostics);
   if (diagnostics.errors() > errors) return {};
   out.profile_of_.push_back(policy.default_profile);
   for (const PolicyRule& rule : policy.rules) out.profile_of_.push_back(rule.profile);

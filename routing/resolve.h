@@ -54,6 +54,8 @@ class BoundPolicy {
   const std::vector<std::string>& blocks() const { return blocks_; }
   // Weights [B] of a profile.
   const std::vector<float>& weights(int profile) const { return weights_[static_cast<size_t>(profile)]; }
+  // The same as the policy's text states them, whatever set_weights() has put in their place.
+  const std::vector<float>& stated_weights(int profile) const { return stated_[static_cast<size_t>(profile)]; }
   // Replaces the weights of a profile from now on; `none` cannot be changed. Throws Error unless they are B and finite.
   void set_weights(int profile, std::vector<float> weights);
   // The rules that match a view, as table indices, ascending.
@@ -63,7 +65,8 @@ class BoundPolicy {
   BoundPolicy() = default;
   Policy policy_;
   std::vector<std::string> blocks_;
-  std::vector<std::vector<float>> weights_;  // [profile][B]
+  std::vector<std::vector<float>> weights_;  // [profile][B], in force
+  std::vector<std::vector<float>> stated_;   // [profile][B]
   std::vector<int> profile_of_;              // [table entry]
 };
 

@@ -182,7 +182,9 @@ TEST_CASE("random changes to a good policy give a policy or an error, never a cr
       good +
       "- name: b\n  when:\n    any: [{source: \"deb:*\"}, {not: {class: [x, z]}}]\n  profile: shallow\n"
       "  from: 2026-01-01\n  until: 2027-01-01\nprivacy: {classes: {personal: shallow}}\n"
-      "exclusions: [{id: [a, b]}, {source: \"x*\"}]\n";
+      "exclusions: [{id: [a, b]}, {source: \"x*\"}]\n"
+      "adaptation: {mode: frozen, begin: 0.1, full: 0.5, wait: 2, profiles: {shallow: full}}\n"
+      "controller: {by: review, protect: [own], window: 5, profiles: {full: {floor: shallow}}}\n";
   REQUIRE(messages(text) == "");
   const std::string alphabet = "{}[]:,-?!&*#|>'\"%@`~<\n\t .0123456789aeinf\\\xc3\xff";
   const Rng rng(77, Stream::test);
@@ -190,7 +192,7 @@ TEST_CASE("random changes to a good policy give a policy or an error, never a cr
   uint64_t n = 0;
   const auto pick = [&](size_t size) { return static_cast<size_t>(rng.bits(n++)) % size; };
   int refused = 0, accepted = 0;
-  for (int round = 0; round < 3000; ++round) {
+  for (int round = 0; round < 4000; ++round) {
     std::string changed = text;
     for (size_t change = 0; change <= pick(4); ++change) {
       const size_t at = pick(changed.size());
