@@ -29,8 +29,8 @@ void check(const OptimizerOptions& o) {
 
 }  // namespace
 
-Optimizer::Optimizer(ParameterSet& set, Backend& backend, OptimizerOptions options)
-    : set_(&set), backend_(&backend), options_(options), slots_(set.size()) {
+Optimizer::Optimizer(ParameterSet& set, Backend& backend, OptimizerOptions options, Drives drives)
+    : set_(&set), backend_(&backend), options_(options), drives_(drives), slots_(set.size()) {
   check(options);
   const auto zeros = [&](const Parameter& p) {
     Tensor t(p.rows(), p.cols(), backend.allocator());
@@ -41,6 +41,7 @@ Optimizer::Optimizer(ParameterSet& set, Backend& backend, OptimizerOptions optio
     slots_[i].steps.assign(set[i].slices().size(), 0);
     if (options.kind != OptimizerKind::sgd || options.momentum != 0.0f) slots_[i].first = zeros(set[i]);
     if (options.kind != OptimizerKind::sgd) slots_[i].second = zeros(set[i]);
+    if (drives == Drives::displacement) slots_[i].moved = zeros(set[i]);
   }
 }
 
@@ -48,32 +49,36 @@ std::vector<bool> Optimizer::step(double lr) {
   std::vector<bool> stepped(static_cast<size_t>(set_->blocks()), false);
   for (size_t i = 0; i < set_->size(); ++i) {
     Parameter& p = (*set_)[i];
+    const Tensor& gradient = drives_ == Drives::model ? p.grad() : p.withheld();
     for (size_t k = 0; k < p.slices().size(); ++k) {
-      if (!p.touched(k) && options_.untouched == Untouched::skip) continue;
-      if (!p.grad().defined())
+      const bool touched = drives_ == Drives::model ? p.touched(k) : p.withholds(k);
+      if (!touched && options_.untouched == Untouched::skip) continue;
+      if (!gradient.defined())
         throw Error("optimizer", "'{}' has no gradient yet; run a backward pass first", p.name());
-      step_slice(p, slots_[i], k, static_cast<float>(lr));
+      step_slice(p, gradient, slots_[i], k, static_cast<float>(lr));
       stepped[static_cast<size_t>(p.slices()[k].block)] = true;
     }
   }
   return stepped;
 }
 
-void Optimizer::step_slice(Parameter& p, Slot& slot, size_t k, float lr) {
+void Optimizer::step_slice(Parameter& p, const Tensor& gradient, Slot& slot, size_t k, float lr) {
   const Parameter::Slice& s = p.slices()[k];
   const int64_t t = ++slot.steps[k];
-  const float decay = p.is_vector() && !options_.decay_vectors ? 0.0f : options_.weight_decay;
+  const bool decays = drives_ == Drives::model && (!p.is_vector() || options_.decay_vectors);
+  const float decay = decays ? options_.weight_decay : 0.0f;
+  Tensor& value = drives_ == Drives::model ? p.value() : slot.moved;
   const auto range = [&](int64_t begin, size_t n) {
     const auto at = [&](const Tensor& x) {
       return x.defined() ? std::span<float>(x.data() + begin, n) : std::span<float>();
     };
-    const std::span<const float> grad(p.grad().data() + begin, n);
+    const std::span<const float> grad(gradient.data() + begin, n);
     if (options_.kind == OptimizerKind::sgd) {
-      backend_->sgd(at(p.value()), grad, at(slot.first),
+      backend_->sgd(at(value), grad, at(slot.first),
                     {lr, options_.momentum, options_.dampening, decay, options_.nesterov, t == 1});
     } else {
       backend_->adam(
-          at(p.value()), grad, at(slot.first), at(slot.second),
+          at(value), grad, at(slot.first), at(slot.second),
           {lr, options_.beta1, options_.beta2, options_.eps, decay, options_.kind == OptimizerKind::adamw, t});
     }
   };
@@ -92,6 +97,7 @@ OptimizerState Optimizer::export_state() const {
     const std::string& name = (*set_)[i].name();
     if (slots_[i].first.defined()) state.buffers.push_back({name + "." + first_name(options_.kind), slots_[i].first});
     if (slots_[i].second.defined()) state.buffers.push_back({name + ".exp_avg_sq", slots_[i].second});
+    if (slots_[i].moved.defined()) state.buffers.push_back({name + ".displacement", slots_[i].moved});
     state.clocks.push_back({name, slots_[i].steps});
   }
   return state;
@@ -134,6 +140,7 @@ void Optimizer::import_state(const OptimizerState& state) {
     };
     copy(slots_[i].first, first_name(options_.kind));
     copy(slots_[i].second, "exp_avg_sq");
+    copy(slots_[i].moved, "displacement");
     slots_[i].steps = find(state.clocks, name)->steps;
   }
 }

@@ -33,7 +33,15 @@ struct OptimizerOptions {
   Untouched untouched = Untouched::skip;
 };
 
-// The state to save, by name: "<parameter>.exp_avg", "<parameter>.exp_avg_sq" or "<parameter>.momentum_buffer".
+// What a step reads and what it moves.
+enum class Drives {
+  model,         // the routed gradient moves the parameters' values
+  displacement,  // inert: the withheld gradient moves a tensor of the optimizer's own, which starts at 0. No decay, as
+                 // that would be the model's, not the gradient's. The model is never written.
+};
+
+// The state to save, by name: "<parameter>.exp_avg", "<parameter>.exp_avg_sq", "<parameter>.momentum_buffer" or
+// "<parameter>.displacement".
 struct OptimizerState {
   struct Buffer {
     std::string name;
@@ -50,7 +58,7 @@ struct OptimizerState {
 class Optimizer {
  public:
   // `set` and `backend` must outlive it. Blocks must be assigned before. Throws Error on options out of range.
-  Optimizer(ParameterSet& set, Backend& backend, OptimizerOptions options);
+  Optimizer(ParameterSet& set, Backend& backend, OptimizerOptions options, Drives drives = Drives::model);
 
   // One step with the gradients that the set holds. Returns, per block, whether it was stepped.
   std::vector<bool> step(double lr);
@@ -65,13 +73,15 @@ class Optimizer {
   struct Slot {
     Tensor first;   // exp_avg or momentum_buffer; may be undefined (plain SGD)
     Tensor second;  // exp_avg_sq
+    Tensor moved;   // displacement; undefined when the model is driven
     std::vector<int64_t> steps;
   };
-  void step_slice(Parameter& p, Slot& slot, size_t k, float lr);
+  void step_slice(Parameter& p, const Tensor& gradient, Slot& slot, size_t k, float lr);
 
   ParameterSet* set_;
   Backend* backend_;
   OptimizerOptions options_;
+  Drives drives_;
   std::vector<Slot> slots_;
 };
 

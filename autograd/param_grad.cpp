@@ -104,6 +104,7 @@ ParamGrad::ParamGrad(ParameterSet& set, Backend& backend, const Rows& rows, cons
       return admits_[static_cast<size_t>(s.block)] || withholds_[static_cast<size_t>(s.block)];
     });
     if (options.withheld && !p.withheld_.defined()) p.withheld_ = zeros_like(p, backend);
+    if (options.withheld && p.withholds_.size() != p.slices_.size()) p.withholds_.assign(p.slices_.size(), false);
   }
 }
 
@@ -151,6 +152,7 @@ void ParamGrad::contract(Parameter& p, const std::vector<Factor>& factors) {
       backend_->contract(part, *rows_, how, rectangle(p.grad_, s));
     }
     if (admits_[b]) p.touched_[k] = true;
+    if (withholds_[b]) p.withholds_[k] = true;
   }
 }
 
@@ -218,34 +220,105 @@ void zero_grad(ParameterSet& set, Backend& backend) {
 
 void zero_withheld(ParameterSet& set, Backend& backend) {
   for (size_t i = 0; i < set.size(); ++i) {
-    const Tensor& t = set[i].withheld_;
-    if (t.defined()) backend.fill({t.data(), static_cast<size_t>(t.size())}, 0.0f);
+    Parameter& p = set[i];
+    if (std::find(p.withholds_.begin(), p.withholds_.end(), true) == p.withholds_.end()) continue;  // still 0
+    backend.fill({p.withheld_.data(), static_cast<size_t>(p.withheld_.size())}, 0.0f);
+    p.withholds_.assign(p.withholds_.size(), false);
   }
 }
+
+namespace {
+
+// Calls body(slice number, slice, its block's clip) for the slices that `present` holds of parameter p.
+template <class Body>
+void for_present(const Parameter& p, const std::vector<bool>& present, std::vector<BlockClip>& clips, Body body) {
+  for (size_t k = 0; k < present.size(); ++k) {
+    const Parameter::Slice& s = p.slices()[k];
+    if (present[k]) body(k, s, clips[static_cast<size_t>(s.block)]);
+  }
+}
+
+void add_squares(const Tensor& grad, const Parameter::Slice& s, Backend& backend, BlockClip& clip) {
+  for_spans(grad, s, [&](std::span<float> g) { clip.norm += backend.sum_of_squares(g); });
+}
+
+void scale_slice(const Tensor& grad, const Parameter::Slice& s, Backend& backend, const BlockClip& clip) {
+  if (clip.factor == 1.0f) return;
+  for_spans(grad, s, [&](std::span<float> g) { backend.scale(g, clip.factor); });
+}
+
+// From sums of squares to norms and factors.
+void settle(std::vector<BlockClip>& clips, double max_norm) {
+  for (BlockClip& clip : clips) {
+    clip.norm = std::sqrt(clip.norm);
+    const double factor = max_norm > 0 ? max_norm / (clip.norm + 1e-6) : 1.0;
+    if (factor < 1.0) clip.factor = static_cast<float>(factor);
+  }
+}
+
+}  // namespace
 
 std::vector<BlockClip> clip_blocks(ParameterSet& set, Backend& backend, double max_norm) {
   std::vector<BlockClip> out(static_cast<size_t>(set.blocks()));
   const auto for_touched = [&](auto body) {
     for (size_t i = 0; i < set.size(); ++i) {
       Parameter& p = set[i];
-      for (size_t k = 0; k < p.slices_.size(); ++k) {
-        if (p.touched_[k]) body(p.grad_, p.slices_[k], out[static_cast<size_t>(p.slices_[k].block)]);
-      }
+      for_present(p, p.touched_, out, [&](size_t, const auto& s, BlockClip& clip) { body(p.grad_, s, backend, clip); });
     }
   };
-  for_touched([&](const Tensor& grad, const Parameter::Slice& s, BlockClip& clip) {
-    for_spans(grad, s, [&](std::span<float> g) { clip.norm += backend.sum_of_squares(g); });
-  });
-  for (BlockClip& clip : out) {
-    clip.norm = std::sqrt(clip.norm);
-    const double factor = max_norm > 0 ? max_norm / (clip.norm + 1e-6) : 1.0;
-    if (factor < 1.0) clip.factor = static_cast<float>(factor);
-  }
-  for_touched([&](const Tensor& grad, const Parameter::Slice& s, const BlockClip& clip) {
-    if (clip.factor == 1.0f) return;
-    for_spans(grad, s, [&](std::span<float> g) { backend.scale(g, clip.factor); });
+  for_touched(add_squares);
+  settle(out, max_norm);
+  for_touched(scale_slice);
+  return out;
+}
+
+std::vector<BlockClip> clip_withheld(ParameterSet& set, Backend& backend, double max_norm) {
+  std::vector<BlockClip> out(static_cast<size_t>(set.blocks()));
+  const auto for_withheld = [&](auto body) {
+    for (size_t i = 0; i < set.size(); ++i) {
+      Parameter& p = set[i];
+      for_present(p, p.withholds_, out, [&](size_t k, const auto& s, BlockClip& clip) { body(p, k, s, clip); });
+    }
+  };
+  for_withheld(
+      [&](Parameter& p, size_t, const auto& s, BlockClip& clip) { add_squares(p.withheld_, s, backend, clip); });
+  settle(out, max_norm);
+  for_withheld([&](Parameter& p, size_t k, const auto& s, const BlockClip& clip) {
+    if (std::isfinite(clip.norm)) {
+      scale_slice(p.withheld_, s, backend, clip);
+    } else {
+      for_spans(p.withheld_, s, [&](std::span<float> g) { backend.fill(g, 0.0f); });
+      p.withholds_[k] = false;
+    }
   });
   return out;
+}
+
+void set_gradient(ParameterSet& set, Backend& backend, std::span<const Tensor> gradient, float scale) {
+  if (gradient.size() != set.size()) {
+    throw Error("param_grad", "set_gradient; expected {} tensors, got {}", set.size(), gradient.size());
+  }
+  std::vector<bool> touched(static_cast<size_t>(set.blocks()), false);
+  for (size_t i = 0; i < set.size(); ++i) {
+    Parameter& p = set[i];
+    const Tensor& from = gradient[i];
+    if (from.rows() != p.rows() || from.cols() != p.cols()) {
+      throw Error("param_grad", "set_gradient of '{}'; expected [{}, {}], got [{}, {}]", p.name(), p.rows(), p.cols(),
+                  from.rows(), from.cols());
+    }
+    if (!p.grad_.defined()) p.grad_ = zeros_like(p, backend);
+    std::copy_n(from.data(), from.size(), p.grad_.data());
+    backend.scale({p.grad_.data(), static_cast<size_t>(p.grad_.size())}, scale);
+    for (const Parameter::Slice& s : p.slices_) {
+      for_spans(p.grad_, s, [&](std::span<float> g) {
+        if (backend.sum_of_squares(g) != 0) touched[static_cast<size_t>(s.block)] = true;
+      });
+    }
+  }
+  for (size_t i = 0; i < set.size(); ++i) {
+    Parameter& p = set[i];
+    for (size_t k = 0; k < p.slices_.size(); ++k) p.touched_[k] = touched[static_cast<size_t>(p.slices_[k].block)];
+  }
 }
 
 }  // namespace govtrain

@@ -19,8 +19,11 @@
 namespace govtrain {
 
 struct ParamGradOptions {
-  bool norms = true;      // keep |g_i| per example and block
-  bool withheld = false;  // keep (1-w) g_i for w < 1 in buffers of its own ("quarantine")
+  bool norms = true;  // keep |g_i| per example and block
+  // Keep sum_i (1-w) g_i over w < 1 in buffers of its own (Parameter::withheld). Attenuated: the rest. Kept out: all.
+  // Negative: more than all, so that admitted and withheld still add up to g_i. Admitted or amplified (w >= 1):
+  // nothing.
+  bool withheld = false;
 };
 
 // The gradients of one batch (or micro-batch). They are added to what the parameters already hold: several
@@ -88,5 +91,14 @@ struct BlockClip {
 // Clips the gradient of each block by its own norm: factor = min(1, max_norm / (norm + 1e-6)), the rule of PyTorch's
 // clip_grad_norm_ per block, so that no block learns of another's examples. max_norm <= 0 measures only. Fixed order.
 std::vector<BlockClip> clip_blocks(ParameterSet& set, Backend& backend, double max_norm);
+
+// The same for the withheld gradients, which clip on their own: what is withheld never changes what is admitted. In a
+// block where they are not finite they are set to 0 and marked as not there; the norm that is returned then tells.
+std::vector<BlockClip> clip_withheld(ParameterSet& set, Backend& backend, double max_norm);
+
+// Overwrites all gradients: those of the set become scale * gradient[parameter], and a block is touched where any of
+// its elements is not 0. For a gradient that was kept from earlier steps and is to be applied now. Throws Error when
+// the shapes differ.
+void set_gradient(ParameterSet& set, Backend& backend, std::span<const Tensor> gradient, float scale);
 
 }  // namespace govtrain

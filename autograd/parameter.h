@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,6 +47,8 @@ class Parameter {
   const Tensor& grad() const { return grad_; }
   // What was not admitted, sum_i (1 - w) g_i over w < 1; undefined unless it is asked for.
   const Tensor& withheld() const { return withheld_; }
+  // Whether anything was withheld from slice k since the withheld gradients were last zeroed.
+  bool withholds(size_t k) const { return k < withholds_.size() && withholds_[k]; }
 
  private:
   friend class ParameterSet;
@@ -54,6 +57,8 @@ class Parameter {
   friend void zero_grad(ParameterSet& set, Backend& backend);
   friend void zero_withheld(ParameterSet& set, Backend& backend);
   friend std::vector<BlockClip> clip_blocks(ParameterSet& set, Backend& backend, double max_norm);
+  friend std::vector<BlockClip> clip_withheld(ParameterSet& set, Backend& backend, double max_norm);
+  friend void set_gradient(ParameterSet& set, Backend& backend, std::span<const Tensor> gradient, float scale);
 
   ParameterInfo info_;
   int index_ = 0;
@@ -63,6 +68,7 @@ class Parameter {
   std::vector<bool> touched_;
   Tensor grad_;
   Tensor withheld_;
+  std::vector<bool> withholds_;  // per slice; empty before the first withheld gradient
 };
 
 // The parameters of one model, in a fixed order; addresses are stable.

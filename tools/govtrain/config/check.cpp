@@ -104,6 +104,20 @@ void check_data(const RunConfig& c, Report& r) {
     r.error({"sample.every"}, "sample.every is set, but sample.prompts is empty", "for example prompts: [\"The \"]");
 }
 
+void check_routing(const RunConfig& c, Report& r) {
+  const std::string& withheld = c.routing.withheld;
+  if (withheld == "discard") return;
+  if (!c.train.routing)
+    r.error({"routing.withheld", "train.routing"},
+            fmt::format("routing.withheld is {}, but nothing is withheld with train.routing: false", withheld),
+            "expected withheld: discard, or a routed run");
+  else if (withheld == "shadow" && !c.lineage.enabled)
+    r.error({"routing.withheld", "lineage.enabled"},
+            "routing.withheld: shadow needs the log, but lineage.enabled is "
+            "false",
+            "a review says from the log what a pending update is made of");
+}
+
 void check_places(const RunConfig& c, Report& r) {
   if (!c.run.out.empty() && !c.data.cache.empty() && is_inside(c.run.out, c.data.cache))
     r.error({"run.out"}, fmt::format("run.out {} lies inside data.cache {}", c.run.out, c.data.cache),
@@ -131,6 +145,7 @@ void check(const RunConfig& config, const LoadedConfig& loaded, Diagnostics& dia
   check_model(config, report);
   check_optim(config, report);
   check_data(config, report);
+  check_routing(config, report);
   check_places(config, report);
 }
 

@@ -112,6 +112,18 @@ void describe_policy(Schema& s, RunConfig& c) {
               "log then fixes for every resume."});
 }
 
+void describe_routing(Schema& s, RunConfig& c) {
+  s.section("routing", "How the policy's weights act on the gradients.");
+  s.text("routing.withheld", c.routing.withheld,
+         {.doc = "What becomes of the gradients that are not admitted: not kept (discard), fed to an inert optimizer "
+                 "of their own (quarantine), or summed into pending updates that wait for 'govtrain review' (shadow). "
+                 "Never changes the model.",
+          .choices = {"discard", "quarantine", "shadow"}});
+  s.integer(
+      "routing.shadow.every", c.routing.shadow.every,
+      {.doc = "Steps whose withheld gradients make up one pending update.", .unit = "steps", .min = 1, .max = 1 << 24});
+}
+
 void describe_optim(Schema& s, RunConfig& c) {
   auto& o = c.optim;
   s.section("optim", "The optimizer, by its published rule, on the routed gradient.");
@@ -241,6 +253,7 @@ void describe(Schema& schema, RunConfig& config) {
   describe_data(schema, config);
   describe_model(schema, config);
   describe_policy(schema, config);
+  describe_routing(schema, config);
   describe_optim(schema, config);
   describe_train(schema, config);
   describe_output(schema, config);

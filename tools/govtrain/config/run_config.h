@@ -68,6 +68,12 @@ struct RunConfig {
     std::string untouched = "skip";
   } optim;
   struct {
+    std::string withheld = "discard";  // discard, quarantine, shadow
+    struct {
+      int64_t every = 100;
+    } shadow;
+  } routing;
+  struct {
     int64_t steps = 0;
     int64_t tokens_per_step = 8192;
     int64_t micro_batch_tokens = 0;  // 0: the whole step at once

@@ -43,21 +43,6 @@ Result<json> read_json(FileSystem& fs, const std::string& path) {
   return parsed;
 }
 
-Result<std::vector<NamedTensor>> read_tensors(const std::string& path) {
-  const Result<Safetensors> file = Safetensors::open(path);
-  if (!file.ok()) return file.status();
-  std::vector<NamedTensor> tensors;
-  for (const SafetensorsEntry& entry : file.value().entries()) {
-    const int64_t cols = entry.shape.empty() ? 1 : entry.shape.back();
-    NamedTensor t{entry.name, entry.shape, Tensor(cols == 0 ? 0 : entry.elements() / cols, cols)};
-    const std::span<float> out(t.value.data(), static_cast<size_t>(t.value.size()));
-    if (Status s = file.value().read(entry.name, entry.shape, out); !s.ok())
-      return Status(StatusCode::corrupt, s.message());
-    tensors.push_back(std::move(t));
-  }
-  return tensors;
-}
-
 // Numbers of bytes and steps that no checkpoint has are refused before anything is computed with them.
 int64_t count(const json& state, const char* key) {
   const json& value = state.at(key);
@@ -82,6 +67,21 @@ std::string done_text(const std::map<std::string, std::string>& sha256_of) {
 
 }  // namespace
 
+Result<std::vector<NamedTensor>> read_tensors(const std::string& path) {
+  const Result<Safetensors> file = Safetensors::open(path);
+  if (!file.ok()) return file.status();
+  std::vector<NamedTensor> tensors;
+  for (const SafetensorsEntry& entry : file.value().entries()) {
+    const int64_t cols = entry.shape.empty() ? 1 : entry.shape.back();
+    NamedTensor t{entry.name, entry.shape, Tensor(cols == 0 ? 0 : entry.elements() / cols, cols)};
+    const std::span<float> out(t.value.data(), static_cast<size_t>(t.value.size()));
+    if (Status s = file.value().read(entry.name, entry.shape, out); !s.ok())
+      return Status(StatusCode::corrupt, s.message());
+    tensors.push_back(std::move(t));
+  }
+  return tensors;
+}
+
 std::string CheckpointStore::path(int64_t step) const { return join_path(folder_, fmt::format("step-{:06}", step)); }
 
 Result<std::vector<int64_t>> CheckpointStore::steps() const {
@@ -100,9 +100,10 @@ Result<std::vector<int64_t>> CheckpointStore::steps() const {
   return steps;
 }
 
-Result<CheckpointStore::Staged> CheckpointStore::stage(const Transformer& model, const Optimizer& optimizer,
-                                                       const TrainerState& state,
-                                                       const std::map<std::string, std::string>& files) {
+Result<CheckpointStore::Staged> CheckpointStore::stage(
+    const Transformer& model, const Optimizer& optimizer, const TrainerState& state,
+    const std::map<std::string, std::string>& files,
+    const std::map<std::string, std::vector<SafetensorsInput>>& tensors) {
   const std::string folder = path(state.step) + ".tmp";
   if (Status s = fs_->remove_all(folder); !s.ok()) return s;
   if (Status s = fs_->make_dirs(folder); !s.ok()) return s;
@@ -119,6 +120,10 @@ Result<CheckpointStore::Staged> CheckpointStore::stage(const Transformer& model,
     inputs.push_back({b.name, {b.value.rows(), b.value.cols()}, values(b.value)});
   }
   if (Status s = write_safetensors(*fs_, join_path(folder, "optimizer.safetensors"), inputs, {}); !s.ok()) return s;
+
+  for (const auto& [name, list] : tensors) {
+    if (Status s = write_safetensors(*fs_, join_path(folder, name), list, {}); !s.ok()) return s;
+  }
 
   std::map<std::string, std::string> texts = files;
   texts["config.json"] = hf_config_json(model.config());
@@ -154,6 +159,42 @@ Status CheckpointStore::publish(const Staged& staged, const std::string& lineage
   }
   if (Status s = fs_->rename(temporary, target); !s.ok()) return s;
   return fs_->sync_dir(folder_);
+}
+
+Status CheckpointStore::recover() {
+  if (!fs_->exists(folder_)) return {};
+  const auto names = fs_->list(folder_);
+  if (!names.ok()) return names.status();
+  const std::string suffix = ".former.tmp";
+  for (const std::string& name : names.value()) {
+    if (!name.starts_with("step-") || !name.ends_with(suffix)) continue;
+    const std::string target = join_path(folder_, name.substr(0, name.size() - suffix.size()));
+    if (fs_->exists(target) || !fs_->exists(join_path(target + ".tmp", "DONE"))) continue;
+    if (Status s = fs_->rename(target + ".tmp", target); !s.ok()) return s;
+    if (Status s = fs_->sync_dir(folder_); !s.ok()) return s;
+  }
+  return {};
+}
+
+Result<std::vector<std::string>> CheckpointStore::destroy(const std::string& file, int64_t first, int64_t last) {
+  const auto found = steps();
+  if (!found.ok()) return found.status();
+  std::vector<std::string> names;
+  for (const int64_t step : found.value()) {
+    if (step < first || step > last || !fs_->exists(join_path(path(step), file))) continue;
+    const std::string done = join_path(path(step), "DONE");
+    Result<std::string> text = fs_->read(done);
+    if (!text.ok()) return text.status();
+    const size_t name = text.value().find("  " + file + "\n");
+    if (name != std::string::npos && name >= 64) {
+      text.value().erase(name - 64, 64 + 2 + file.size() + 1);
+      if (Status s = write_atomic(*fs_, done, text.value()); !s.ok()) return s;
+    }
+    if (Status s = fs_->remove(join_path(path(step), file)); !s.ok()) return s;
+    if (Status s = fs_->sync_dir(path(step)); !s.ok()) return s;
+    names.push_back(fmt::format("step-{:06}", step));
+  }
+  return names;
 }
 
 Status CheckpointStore::set_aside_after(int64_t step) {

@@ -3,6 +3,7 @@
 //   ckpt/step-000500/
 //     config.json, generation_config.json, model.safetensors, tokenizer files     what a reader of the model needs
 //     optimizer.safetensors, trainer_state.json                                   what resuming needs
+//     withheld.safetensors                                                        too, where a run keeps it
 //     lineage.checkpoint                                                          the signed log that covers the
 //     weights DONE                                                                        sha256 of every other file,
 //     written last
@@ -22,7 +23,9 @@
 
 #include "autograd/optimizer.h"
 #include "core/file.h"
+#include "models/hf_names.h"
 #include "models/transformer.h"
+#include "tools/govtrain/io/safetensors.h"
 
 namespace govtrain {
 
@@ -54,10 +57,18 @@ class CheckpointStore {
   Result<std::vector<int64_t>> steps() const;
   std::string path(int64_t step) const;
 
-  // `files` are copied in as they are (tokenizer), by name.
+  // `files` are copied in as they are (tokenizer), by name; `tensors` become safetensors files, by name.
   Result<Staged> stage(const Transformer& model, const Optimizer& optimizer, const TrainerState& state,
-                       const std::map<std::string, std::string>& files);
+                       const std::map<std::string, std::string>& files,
+                       const std::map<std::string, std::vector<SafetensorsInput>>& tensors = {});
   Status publish(const Staged& staged, const std::string& lineage_note);
+  // Finishes a publish() that was cut between moving a former checkpoint of the same step away and putting the new one
+  // in its place.
+  Status recover();
+
+  // Destroys `file` in every complete checkpoint with first <= step <= last that has it, and makes DONE agree. Returns
+  // the names of those checkpoints.
+  Result<std::vector<std::string>> destroy(const std::string& file, int64_t first, int64_t last);
 
   // Renames the complete checkpoints after `step` to "<name>.superseded" (.2, .3, ...): a run that goes on from `step`
   // abandons them.
@@ -77,6 +88,8 @@ Status verify_checkpoint_folder(FileSystem& fs, const std::string& folder);
 Result<TrainerState> load_trainer_state(FileSystem& fs, const std::string& folder);
 // Throws Error when the tensors do not fit the configuration.
 Result<std::unique_ptr<Transformer>> load_model(FileSystem& fs, const std::string& folder);
+// The tensors of a safetensors file; `corrupt` when it is malformed or not of float32.
+Result<std::vector<NamedTensor>> read_tensors(const std::string& path);
 // Overwrites the values of `model` and the state of `optimizer`.
 Status load_training(FileSystem& fs, const std::string& folder, Transformer& model, Optimizer& optimizer);
 

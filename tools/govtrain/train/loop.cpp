@@ -10,6 +10,7 @@
 #include "lineage/log_format.h"
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/io/human.h"
+#include "tools/govtrain/train/publish.h"
 #include "tools/govtrain/train/run_head.h"
 #include "tools/govtrain/train/setup.h"
 #include "tools/govtrain/train/text_samples.h"
@@ -46,6 +47,9 @@ Loop::Loop(FileSystem& fs, Session& session, const std::optional<ResumePoint>& p
     open_log(point);
   } else if (point) {
     require(checkpoints_.set_aside_after(step_));
+  }
+  if (s_.withheld) {
+    for (json& record : s_.withheld->settle(fs_)) note_review(std::move(record));
   }
   require(write_atomic(fs_, join_path(config_.run.out, "config.yaml"), resolved_yaml(config_, config_.run.out)));
   metrics_ = require(MetricsWriter::open(fs_, config_.run.out, point ? step_ : -1, config_.log.tensorboard));
@@ -169,6 +173,9 @@ void Loop::train_step() {
   if (log_) {
     require(log_->step(step_ + 1, batch.examples, governance.labels(), governance.policy().policy().id(), result, lr));
   }
+  if (s_.withheld) {
+    for (json& record : s_.withheld->after_step(step_ + 1, result, lr)) note_review(std::move(record));
+  }
   for (const Example& e : batch.examples) tokens_ += e.rows();
   ++step_;
   show(batch, result, lr, seconds_since(start));
@@ -189,6 +196,12 @@ void Loop::log_events(std::vector<GovernanceEvent> events) {
     external = external || event.external;
   }
   if (log_ && external) require(log_->flush());
+}
+
+void Loop::note_review(json record) {
+  say(fmt::format("step {} | pending update {}: {}", step_, record.at("update").get<std::string>(),
+                  record.value("reason", "waits for 'govtrain review'")));
+  if (log_) require(log_->control("review", std::move(record)));
 }
 
 void Loop::stop_on_non_finite(const Batch& batch, const StepResult& result) {
@@ -303,7 +316,6 @@ void Loop::refuse_non_finite_weights() {
   }
 }
 
-// The log first, the weights second: what a reader can see is always covered by a durable, signed prefix of the log.
 void Loop::save() {
   if (saved_step_ == step_) return;
   refuse_non_finite_weights();
@@ -311,26 +323,13 @@ void Loop::save() {
   state.step = step_;
   state.epoch = static_cast<int64_t>(s_.sampler->state().epoch);
   state.cursor = static_cast<int64_t>(s_.sampler->state().cursor);
-  state.log_size = log_ ? log_->size() + 1 : 0;  // with the ckpt record below
   state.tokens = tokens_;
   state.policy_date = s_.date.text();
   state.policy_id = s_.policy.policy().id();
   state.dataset_key = s_.prepared.key;
   state.config_json = training_config(config_).dump();
   state.parts["governance"] = s_.governance->state();
-  const Tokenizer& tokenizer = s_.dataset.tokenizer();
-  const auto staged = require(checkpoints_.stage(
-      *s_.model, s_.trainer->optimizer(), state,
-      {{tokenizer.file_name(), tokenizer.bytes()}, {"generation_config.json", generation_config(tokenizer)}}));
-  std::string note;
-  if (log_) {
-    require(log_->control("ckpt", {{"step", step_},
-                                   {"model", "sha256:" + staged.sha256.at("model.safetensors")},
-                                   {"optimizer", "sha256:" + staged.sha256.at("optimizer.safetensors")}}));
-    require(log_->flush());
-    note = log_->note();
-  }
-  require(checkpoints_.publish(staged, note));
+  publish_checkpoint(checkpoints_, log_.get(), s_, state);
   require(checkpoints_.prune(config_.save.keep_last, config_.save.keep_every));
   saved_step_ = step_;
   saved_at_ = Clock::now();

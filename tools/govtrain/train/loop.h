@@ -35,6 +35,7 @@ class Loop {
   void train_step();
   TrainingState training_state() const;
   void log_events(std::vector<GovernanceEvent> events);
+  void note_review(nlohmann::json record);
   void stop_on_non_finite(const Batch& batch, const StepResult& result);
   void show(const Batch& batch, const StepResult& result, double lr, double seconds);
   void evaluate();

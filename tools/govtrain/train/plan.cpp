@@ -86,7 +86,9 @@ PlanCosts measure_costs(Session& s, int64_t steps_left) {
 
   const auto parameters = static_cast<uint64_t>(s.model->parameters().elements());
   const bool plain_sgd = s.config.optim.kind == "sgd";
-  costs.checkpoint_bytes = parameters * sizeof(float) * (plain_sgd ? 2 : 3);
+  const std::string& withheld = s.config.routing.withheld;
+  const uint64_t kept_copies = withheld == "quarantine" ? (plain_sgd ? 2 : 3) : withheld == "shadow" ? 2 : 0;
+  costs.checkpoint_bytes = parameters * sizeof(float) * ((plain_sgd ? 2 : 3) + kept_copies);
   const uint64_t per_step = batch.examples.size() + 1;
   const uint64_t record = leaf_bytes + leaf_bytes_per_block * s.policy.blocks().size() + tile_bytes;
   if (s.config.lineage.enabled) costs.log_bytes = static_cast<uint64_t>(steps_left) * per_step * record;
@@ -95,6 +97,10 @@ PlanCosts measure_costs(Session& s, int64_t steps_left) {
   if (save.keep_last == 0 && save.every > 0) kept = static_cast<uint64_t>(steps_left / save.every + 1);
   if (save.keep_every > 0) kept += static_cast<uint64_t>(steps_left / save.keep_every);
   costs.disk_bytes = costs.log_bytes + kept * costs.checkpoint_bytes;
+  if (withheld == "shadow") {
+    costs.disk_bytes +=
+        static_cast<uint64_t>(steps_left / s.config.routing.shadow.every + 1) * parameters * sizeof(float);
+  }
   return costs;
 }
 

@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <filesystem>
+
 #include "core/hash.h"
 #include "lineage/note.h"
 #include "lineage/reader.h"
 #include "lineage/record.h"
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/train/setup.h"
+#include "tools/govtrain/train/withheld.h"
 
 namespace govtrain {
 namespace {
@@ -22,13 +25,18 @@ void check_logged_weights(const ResumePoint& point, LogReader& reader) {
   const uint64_t index = point.state.log_size - 1;
   const std::string leaf = require(reader.entry(index), exit_unverified);
   const Result<ControlRecord> record = parse_control(leaf);
-  const nlohmann::json expected = {{"step", point.state.step},
-                                   {"model", sha256_of(join_path(point.folder, "model.safetensors"))},
-                                   {"optimizer", sha256_of(join_path(point.folder, "optimizer.safetensors"))}};
+  nlohmann::json expected = {{"step", point.state.step},
+                             {"model", sha256_of(join_path(point.folder, "model.safetensors"))},
+                             {"optimizer", sha256_of(join_path(point.folder, "optimizer.safetensors"))}};
+  const std::string withheld = join_path(point.folder, withheld_file);
+  if (std::filesystem::exists(withheld)) expected["withheld"] = sha256_of(withheld);
   if (record.ok() && record.value().kind == "ckpt") {
     const nlohmann::json& logged = record.value().payload;
     const auto same = [&](const char* key) { return logged.contains(key) && logged.at(key) == expected.at(key); };
-    if (same("step") && same("model") && same("optimizer")) return;
+    const bool kept = logged.contains("withheld") == expected.contains("withheld");
+    if (same("step") && same("model") && same("optimizer") && kept &&
+        (!logged.contains("withheld") || same("withheld")))
+      return;
   }
   throw Failure(exit_unverified, fmt::format("entry {} of the log does not name the weights in {}: they were changed "
                                              "after they were logged\n  logged   {}\n  found    {}",
@@ -85,6 +93,7 @@ std::optional<ResumePoint> find_resume_point(FileSystem& fs, const RunConfig& co
   }
   std::string folder = mode;
   if (mode == "auto") {
+    require(store.recover());
     const std::vector<int64_t> steps = require(store.steps());
     if (steps.empty()) return std::nullopt;
     folder = store.path(steps.back());

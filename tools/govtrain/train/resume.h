@@ -1,5 +1,5 @@
 // Where a run goes on: finds the checkpoint, and refuses one that does not belong to this configuration, this data,
-// this policy or this log. Reads only.
+// this policy or this log. Reads only, but finishes a publication that was cut short.
 #pragma once
 
 #include <optional>

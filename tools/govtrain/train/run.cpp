@@ -49,6 +49,7 @@ int run_training(const RunConfig& config, bool dry_run) {
   if (point) {
     check_same_training(*point, config, session.prepared.key, session.policy.policy().id());
     require(load_training(fs, point->folder, *session.model, session.trainer->optimizer()));
+    if (session.withheld) load_withheld(fs, point->folder, point->state.parts, *session.withheld);
     try {
       if (const auto part = point->state.parts.find("governance"); part != point->state.parts.end()) {
         session.governance->restore(*part);

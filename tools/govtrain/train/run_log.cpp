@@ -4,6 +4,7 @@
 #include <openssl/rand.h>
 
 #include <array>
+#include <cmath>
 
 #include "core/error.h"
 #include "lineage/reader.h"
@@ -110,12 +111,15 @@ Status RunLog::step(int64_t step, const std::vector<Example>& examples, const st
     factors.push_back(result.clips[b].factor);
     stepped.push_back(result.stepped[b] ? 1 : 0);
   }
-  return control("step", {{"step", step},
-                          {"examples", examples.size()},
-                          {"loss", result.mean_loss()},
-                          {"lr", lr},
-                          {"clip", factors},
-                          {"stepped", stepped}});
+  nlohmann::json payload = {{"step", step},    {"examples", examples.size()}, {"loss", result.mean_loss()}, {"lr", lr},
+                            {"clip", factors}, {"stepped", stepped}};
+  for (const BlockClip& clip : result.withheld) {
+    // Numbers in JSON are finite; what is not is told as in example records.
+    const double norm = clip.norm;
+    payload["withheld"].push_back(std::isfinite(norm) ? nlohmann::json(norm)
+                                                      : nlohmann::json(std::isnan(norm) ? "nan" : "inf"));
+  }
+  return control("step", std::move(payload));
 }
 
 }  // namespace govtrain

@@ -20,7 +20,10 @@ constexpr const char* no_policy = "policy: none\nversion: 0\ndefault: full\nprof
 // Weights, gradients and moments must fit; a machine that is asked for more kills the program without a word.
 void check_memory(const RunConfig& config, const TransformerConfig& shape) {
   const auto parameters = static_cast<double>(shape.parameter_count());
-  const double copies = config.optim.kind == "sgd" ? (config.optim.momentum > 0 ? 3 : 2) : 4;
+  const double live = config.optim.kind == "sgd" ? (config.optim.momentum > 0 ? 3 : 2) : 4;
+  const double copies = live + (config.routing.withheld == "quarantine" ? live
+                                : config.routing.withheld == "shadow"   ? 3
+                                                                        : 0);
   const double needed = 4 * copies * parameters;
   const double present = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
   if (needed > present) {
@@ -98,6 +101,7 @@ Session::Session(FileSystem& fs, const RunConfig& run_config, const Date& day)
   const std::vector<uint8_t> admitted = governance->admitted();
   sampler = std::make_unique<Sampler>(dataset, options, admitted);
   trainer = std::make_unique<Trainer>(*model, backend, optimizer_options(config), trainer_options(config));
+  withheld = make_withheld_keeper(fs, config, *model, backend);
   evaluator =
       std::make_unique<Evaluator>(dataset, "package", options.context, options.tokens_per_step, config.eval.max_tokens);
   unigram = unigram_loss(dataset, admitted);

@@ -17,6 +17,7 @@
 #include "tools/govtrain/train/evaluate.h"
 #include "tools/govtrain/train/governance.h"
 #include "tools/govtrain/train/trainer.h"
+#include "tools/govtrain/train/withheld.h"
 
 namespace govtrain {
 
@@ -52,6 +53,7 @@ class Session {
   std::unique_ptr<Governance> governance;
   std::unique_ptr<Sampler> sampler;
   std::unique_ptr<Trainer> trainer;
+  std::unique_ptr<WithheldKeeper> withheld;  // null: discarded
   std::unique_ptr<Evaluator> evaluator;
   std::optional<double> unigram;  // nats per token on the validation split
 

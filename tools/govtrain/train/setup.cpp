@@ -49,6 +49,9 @@ TrainerOptions trainer_options(const RunConfig& config) {
   options.clip = config.optim.clip;
   options.routed = config.train.routing;
   options.norms = config.lineage.norms;
+  options.withheld = config.routing.withheld != "discard";
+  // What waits for a review is summed as it is: it is clipped when it is applied.
+  options.withheld_clip = config.routing.withheld == "quarantine" ? config.optim.clip : 0;
   return options;
 }
 

@@ -76,9 +76,9 @@ void Trainer::accumulate(MicroBatch& part, uint64_t step, bool watch, const Comp
   const std::vector<float> coefficient(static_cast<size_t>(part.rows.examples()),
                                        1.0f / static_cast<float>(options_.loss_denominator));
   if (complete && options_.routed) complete({part.first_example, losses.nll, losses.counts}, part.route);
-  ParamGrad grads = options_.routed
-                        ? ParamGrad(model_->parameters(), *backend_, part.rows, part.route, {options_.norms, false})
-                        : ParamGrad::plain(model_->parameters(), *backend_, part.rows);
+  ParamGrad grads = options_.routed ? ParamGrad(model_->parameters(), *backend_, part.rows, part.route,
+                                                {options_.norms, options_.withheld})
+                                    : ParamGrad::plain(model_->parameters(), *backend_, part.rows);
   tape.backward(losses, coefficient, grads);
   result.nll.insert(result.nll.end(), losses.nll.begin(), losses.nll.end());
   result.counts.insert(result.counts.end(), losses.counts.begin(), losses.counts.end());
@@ -113,6 +113,7 @@ void Trainer::rehearse(const TrainBatch& batch, const RouteTable& route) {
   StepResult ignored;
   for (MicroBatch& part : cut(batch, route)) accumulate(part, 0, false, {}, ignored);
   zero_grad(model_->parameters(), *backend_);
+  zero_withheld(model_->parameters(), *backend_);
 }
 
 StepResult Trainer::step(const TrainBatch& batch, const RouteTable& route, uint64_t step, double lr,
@@ -123,6 +124,7 @@ StepResult Trainer::step(const TrainBatch& batch, const RouteTable& route, uint6
   }
   StepResult result;
   zero_grad(model_->parameters(), *backend_);
+  zero_withheld(model_->parameters(), *backend_);
   std::vector<MicroBatch> parts = cut(batch, route);
   for (MicroBatch& part : parts) accumulate(part, step, false, complete, result);
   result.clips = clip_blocks(model_->parameters(), *backend_, options_.clip);
@@ -136,6 +138,7 @@ StepResult Trainer::step(const TrainBatch& batch, const RouteTable& route, uint6
     result.non_finite = locate(parts, step);
     return result;
   }
+  if (options_.withheld) result.withheld = clip_withheld(model_->parameters(), *backend_, options_.withheld_clip);
   result.stepped = optimizer_.step(lr);
   return result;
 }

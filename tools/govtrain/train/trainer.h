@@ -31,6 +31,10 @@ struct TrainerOptions {
   double clip = 0;               // L2 norm per block; 0: off
   bool routed = true;            // false: plain training, no route table, no norms
   bool norms = true;
+  // Keep what is withheld in this step (Parameter::withheld), clipped per block on its own to this norm; 0: not
+  // clipped.
+  bool withheld = false;
+  double withheld_clip = 0;
 };
 
 struct StepResult {
@@ -40,6 +44,9 @@ struct StepResult {
   std::vector<double> norms;     // [E,B] realised, after the weight, before clipping; empty without norms
   std::vector<BlockClip> clips;  // [B]
   std::vector<bool> stepped;     // [B]
+  // [B] what was withheld, its norm before clipping; empty unless it is kept. Where the norm is not finite nothing was
+  // kept: that never stops or changes the step.
+  std::vector<BlockClip> withheld;
   // Set when a loss, a norm or a gradient is not finite: then nothing was updated.
   std::optional<NonFinite> non_finite;
 

@@ -1,0 +1,34 @@
+#include "tools/govtrain/train/publish.h"
+
+#include "tools/govtrain/base/exit.h"
+#include "tools/govtrain/train/run_head.h"
+
+namespace govtrain {
+
+void publish_checkpoint(CheckpointStore& store, RunLog* log, const Session& session, TrainerState state,
+                        const std::vector<ControlRecord>& before) {
+  state.log_size = log != nullptr ? log->size() + before.size() + 1 : 0;  // with the ckpt record
+  std::map<std::string, std::vector<SafetensorsInput>> tensors;
+  if (session.withheld) {
+    state.parts[withheld_part] = session.withheld->part();
+    tensors[withheld_file] = session.withheld->tensors();
+  }
+  const Tokenizer& tokenizer = session.dataset.tokenizer();
+  const auto staged = require(store.stage(
+      *session.model, session.trainer->optimizer(), state,
+      {{tokenizer.file_name(), tokenizer.bytes()}, {"generation_config.json", generation_config(tokenizer)}}, tensors));
+  std::string note;
+  if (log != nullptr) {
+    for (const ControlRecord& record : before) require(log->control(record.kind, record.payload));
+    nlohmann::json saved = {{"step", state.step},
+                            {"model", "sha256:" + staged.sha256.at("model.safetensors")},
+                            {"optimizer", "sha256:" + staged.sha256.at("optimizer.safetensors")}};
+    if (session.withheld) saved["withheld"] = "sha256:" + staged.sha256.at(withheld_file);
+    require(log->control("ckpt", std::move(saved)));
+    require(log->flush());
+    note = log->note();
+  }
+  require(store.publish(staged, note));
+}
+
+}  // namespace govtrain
