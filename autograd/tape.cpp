@@ -10,8 +10,8 @@ namespace govtrain {
 double Losses::total_nll() const { return std::accumulate(nll.begin(), nll.end(), 0.0); }
 int64_t Losses::total_count() const { return std::accumulate(counts.begin(), counts.end(), int64_t{0}); }
 
-Tape::Tape(Backend& backend, const Rows& rows, Mode mode, StepKey key)
-    : backend_(&backend), rows_(&rows), mode_(mode), key_(std::move(key)) {
+Tape::Tape(Backend& backend, const Rows& rows, Mode mode, StepKey key, const ParamGrad* known)
+    : backend_(&backend), rows_(&rows), mode_(mode), key_(std::move(key)), known_(known) {
   if (!key_.example_ids.empty() && key_.example_ids.size() != static_cast<size_t>(rows.examples())) {
     throw Error("tape", "example ids; expected {}, got {}", rows.examples(), key_.example_ids.size());
   }
@@ -27,6 +27,12 @@ Var Tape::record(const char* op, Tensor value, std::vector<int> inputs, std::vec
   if (!uses.empty()) last_used_ = uses.front();
   if (watch_) watch(nodes_.size(), op, value.cview(), false);
   if (!recording()) return Var(this, -1, std::move(value));
+  if (known_ != nullptr &&
+      std::none_of(uses.begin(), uses.end(), [&](const Parameter* p) { return known_->active(*p); }) &&
+      std::all_of(inputs.begin(), inputs.end(), [](int input) { return input < 0; })) {
+    unrecorded_.insert(unrecorded_.end(), uses.begin(), uses.end());
+    return Var(this, -1, std::move(value));
+  }
   nodes_.push_back({op, std::move(inputs), std::move(uses), std::move(backward), {}, false});
   return Var(this, static_cast<int>(nodes_.size()) - 1, std::move(value));
 }
@@ -64,7 +70,11 @@ void Tape::backward(const Losses& losses, std::span<const float> coefficient, Pa
   if (coefficient.size() != examples) {
     throw Error("backward", "coefficients; expected {}, got {}", examples, coefficient.size());
   }
+  for (const Parameter* p : unrecorded_) {
+    if (grads.active(*p)) throw Error("backward", "'{}' is admitted, but its use was not recorded", p->name());
+  }
   const int top = losses.var.node();
+  if (known_ != nullptr && recording() && top < 0) return;  // nothing is admitted
   if (top < 0 || top >= static_cast<int>(nodes_.size()) || !nodes_[static_cast<size_t>(top)].backward) {
     throw Error("backward", "expected losses recorded on this tape in train mode and not yet gone back over");
   }

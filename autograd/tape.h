@@ -2,7 +2,9 @@
 // one loop, without recursion. Knows nothing of routing (param_grad.h) nor of arithmetic (kernels/backend.h).
 //
 // Memory: a value lives as long as a Var or a backward closure holds it, so what backward does not need goes when the
-// model drops its Var; a gradient lives from its first contribution until its producer has run.
+// model drops its Var; a gradient lives from its first contribution until its producer has run. A tape that is told
+// beforehand which parameters can receive a gradient records nothing below the lowest of them: those activations are
+// not kept at all.
 #pragma once
 
 #include <cstdint>
@@ -83,8 +85,10 @@ struct Losses {
 
 class Tape {
  public:
-  // `rows` must outlive the tape. Throws Error when example_ids is neither empty nor of E.
-  Tape(Backend& backend, const Rows& rows, Mode mode, StepKey key = {});
+  // `rows` and `known` must outlive the tape. With `known`, an op at or below which none of its parameters is active
+  // is not recorded; the gradients that backward() is given later may be narrower, never wider. Throws Error when
+  // example_ids is neither empty nor of E.
+  Tape(Backend& backend, const Rows& rows, Mode mode, StepKey key = {}, const ParamGrad* known = nullptr);
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
@@ -97,13 +101,15 @@ class Tape {
   DropoutKey next_dropout();
 
   // For ops. Adds a node: `inputs` are node numbers (-1 allowed), `uses` the parameters whose factors its backward
-  // hands over. Backward receives the gradient of the result, shaped like it. In eval mode only wraps the value.
+  // hands over. Backward receives the gradient of the result, shaped like it. In eval mode, and where no gradient is
+  // needed, only wraps the value: what the closure holds is let go.
   using BackwardFn = std::function<void(Backward&, const Tensor& dy)>;
   Var record(const char* op, Tensor value, std::vector<int> inputs, std::vector<const Parameter*> uses,
              BackwardFn backward);
 
   // Runs backward from sum_e coefficient[e] * nll[e], and leaves the parameter gradients in `grads`. Below the lowest
-  // parameter that is active for this batch nothing is computed. Once per tape.
+  // parameter that is active for this batch nothing is computed. Once per tape. Throws Error when `grads` admits a
+  // parameter that was used where nothing was recorded.
   void backward(const Losses& losses, std::span<const float> coefficient, ParamGrad& grads);
 
   // Checks every later result and gradient; costs a pass over each. To find the origin of a loss or norm that is not
@@ -127,6 +133,8 @@ class Tape {
   const Rows* rows_;
   Mode mode_;
   StepKey key_;
+  const ParamGrad* known_;
+  std::vector<const Parameter*> unrecorded_;  // used where nothing was recorded
   uint32_t dropouts_ = 0;
   bool watch_ = false;
   std::optional<NonFinite> non_finite_;

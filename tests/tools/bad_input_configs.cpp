@@ -100,6 +100,8 @@ std::vector<BadInput> values() {
        "config.yaml:10:13: error: 'optim.lr': '1e999' is outside the range of a double"},
       {"config-boolean", "yes for a boolean", edit("tensorboard: false", "tensorboard: yes"), run, 2,
        "config.yaml:13:20: error: 'log.tensorboard': expected true or false, found 'yes'"},
+      {"config-skip", "a number for a boolean of routing", edit("train: {", "routing: {skip: 1}\ntrain: {"), run, 2,
+       "config.yaml:11:17: error: 'routing.skip': expected true or false, found '1'"},
       {"config-range", "a value out of range", edit("layers: 2", "layers: 0"), run, 2,
        "config.yaml:8:17: error: 'model.layers': must be >= 1 and <= 1024, found 0"},
       {"config-choice", "a word that is no choice", edit("mlp_width: 64", "mlp: relu"), run, 2,

@@ -122,6 +122,12 @@ void describe_routing(Schema& s, RunConfig& c) {
   s.integer(
       "routing.shadow.every", c.routing.shadow.every,
       {.doc = "Steps whose withheld gradients make up one pending update.", .unit = "steps", .min = 1, .max = 1 << 24});
+  s.boolean("routing.skip", c.routing.skip,
+            {.doc = "Leaves out work for what nobody is admitted to: backward passes below the lowest admitted block, "
+                    "activations, whole examples. false computes it all. Does not change the result."});
+  s.boolean("routing.forward_excluded", c.routing.forward_excluded,
+            {.doc = "Computes the loss of examples that may teach no block, so that reported training losses cover "
+                    "them. Does not change what is learnt."});
 }
 
 void describe_optim(Schema& s, RunConfig& c) {

@@ -72,6 +72,8 @@ struct RunConfig {
     struct {
       int64_t every = 100;
     } shadow;
+    bool skip = true;
+    bool forward_excluded = false;
   } routing;
   struct {
     int64_t steps = 0;

@@ -164,9 +164,10 @@ void Loop::train_step() {
   const auto start = Clock::now();
   Governance& governance = *s_.governance;
   governance.begin_step(training_state());
-  const Batch batch = s_.sampler->next([&](int32_t document) { return governance.keep(document); });
-  const RouteTable route = governance.table(batch.examples);
+  Batch batch = s_.sampler->next([&](int32_t document) { return governance.keep(document); });
+  RouteTable route = governance.table(batch.examples);
   log_events(governance.take_events());
+  arrange(batch, route, s_.trainer->skip_plan());
   const double lr = schedule_.at(step_);
   const StepResult result = s_.trainer->step(Session::train_batch(batch), route, static_cast<uint64_t>(step_), lr);
   if (result.non_finite) stop_on_non_finite(batch, result);

@@ -72,9 +72,10 @@ std::string model_table(const Session& s) {
 PlanCosts measure_costs(Session& s, int64_t steps_left) {
   PlanCosts costs;
   const SamplerState state = s.sampler->state();
-  const Batch batch = s.sampler->next();
+  Batch batch = s.sampler->next();
   s.sampler->set_state(state);
-  const RouteTable route = s.route(batch);
+  RouteTable route = s.route(batch);
+  arrange(batch, route, s.trainer->skip_plan());
   const TrainBatch input = Session::train_batch(batch);
   Allocator& memory = s.backend.allocator();
   memory.reset_peak();

@@ -52,6 +52,8 @@ TrainerOptions trainer_options(const RunConfig& config) {
   options.withheld = config.routing.withheld != "discard";
   // What waits for a review is summed as it is: it is clipped when it is applied.
   options.withheld_clip = config.routing.withheld == "quarantine" ? config.optim.clip : 0;
+  options.skip = config.routing.skip;
+  options.forward_excluded = config.routing.forward_excluded;
   return options;
 }
 
@@ -72,6 +74,7 @@ json training_config(const RunConfig& config) {
   for (const char* section : {"eval", "lineage", "log", "sample", "save"}) all.erase(section);
   for (const char* key : {"inputs", "cache"}) all.at("data").erase(key);
   for (const char* key : {"file", "date"}) all.at("policy").erase(key);
+  for (const char* key : {"skip", "forward_excluded"}) all.at("routing").erase(key);
   for (const char* key : {"device", "out", "resume", "threads"}) all.at("run").erase(key);
   all.at("train").erase("max_minutes");
   return all;

@@ -13,6 +13,7 @@ struct Trainer::MicroBatch {
   Rows rows;
   std::vector<uint64_t> example_ids;
   RouteTable route;
+  bool forward = true;  // false: nobody learns from it and nobody asks for its losses
 };
 
 double StepResult::mean_loss() const {
@@ -32,37 +33,64 @@ double StepResult::gradient_norm() const {
 }
 
 Trainer::Trainer(Transformer& model, Backend& backend, const OptimizerOptions& optimizer, const TrainerOptions& options)
-    : model_(&model), backend_(&backend), options_(options), optimizer_(model.parameters(), backend, optimizer) {
+    : model_(&model),
+      backend_(&backend),
+      options_(options),
+      plan_(model.parameters()),
+      optimizer_(model.parameters(), backend, optimizer) {
   if (options.loss_denominator < 1) {
     throw Error("trainer", "expected a loss denominator >= 1, got {}", options.loss_denominator);
   }
 }
 
+Trainer::MicroBatch Trainer::part(const TrainBatch& batch, const RouteTable& route, int first, int last) const {
+  MicroBatch part;
+  part.first_example = first;
+  const auto begin = static_cast<size_t>(batch.rows.begin(first));
+  const auto count = static_cast<size_t>(batch.rows.end(last - 1)) - begin;
+  part.tokens = batch.tokens.subspan(begin, count);
+  part.targets = batch.targets.subspan(begin, count);
+  std::vector<int32_t> lengths;
+  for (int e = first; e < last; ++e) lengths.push_back(batch.rows.length(e));
+  part.rows = Rows::of_lengths(lengths);
+  part.example_ids.assign(batch.example_ids.begin() + first, batch.example_ids.begin() + last);
+  if (options_.routed) {
+    const auto blocks = static_cast<size_t>(route.blocks);
+    part.route = RouteTable(last - first, route.blocks, 0);
+    const auto from = static_cast<ptrdiff_t>(static_cast<size_t>(first) * blocks);
+    const auto to = static_cast<ptrdiff_t>(static_cast<size_t>(last) * blocks);
+    part.route.weight.assign(route.weight.begin() + from, route.weight.begin() + to);
+    part.route.rule.assign(route.rule.begin() + from, route.rule.begin() + to);
+  }
+  return part;
+}
+
+// At most the limit's rows in each; and, where it pays, rows that can leave out different things in different ones.
 std::vector<Trainer::MicroBatch> Trainer::cut(const TrainBatch& batch, const RouteTable& route) const {
   const int64_t limit = options_.micro_batch_rows > 0 ? options_.micro_batch_rows : batch.rows.total();
+  const int examples = batch.rows.examples();
   const auto blocks = static_cast<size_t>(route.blocks);
+  const bool skip = options_.routed && options_.skip && !options_.withheld;  // what is withheld is computed
+  std::vector<int64_t> below(static_cast<size_t>(examples), 0);
+  for (int e = 0; skip && e < examples; ++e) {
+    below[static_cast<size_t>(e)] = plan_.below({route.weight.data() + static_cast<size_t>(e) * blocks, blocks});
+  }
+  const auto rows = [&](int first, int last) { return batch.rows.end(last - 1) - batch.rows.begin(first); };
   std::vector<MicroBatch> parts;
-  for (int first = 0; first < batch.rows.examples();) {
+  for (int first = 0; first < examples;) {
+    int64_t now = below[static_cast<size_t>(first)];
     int last = first + 1;
-    while (last < batch.rows.examples() && batch.rows.end(last) - batch.rows.begin(first) <= limit) ++last;
-    MicroBatch part;
-    part.first_example = first;
-    const auto begin = static_cast<size_t>(batch.rows.begin(first));
-    const auto count = static_cast<size_t>(batch.rows.end(last - 1)) - begin;
-    part.tokens = batch.tokens.subspan(begin, count);
-    part.targets = batch.targets.subspan(begin, count);
-    std::vector<int32_t> lengths;
-    for (int e = first; e < last; ++e) lengths.push_back(batch.rows.length(e));
-    part.rows = Rows::of_lengths(lengths);
-    part.example_ids.assign(batch.example_ids.begin() + first, batch.example_ids.begin() + last);
-    if (options_.routed) {
-      part.route = RouteTable(last - first, route.blocks, 0);
-      const auto from = static_cast<ptrdiff_t>(static_cast<size_t>(first) * blocks);
-      const auto to = static_cast<ptrdiff_t>(static_cast<size_t>(last) * blocks);
-      part.route.weight.assign(route.weight.begin() + from, route.weight.begin() + to);
-      part.route.rule.assign(route.rule.begin() + from, route.rule.begin() + to);
+    for (; last < examples && rows(first, last + 1) <= limit; ++last) {
+      const int64_t next = below[static_cast<size_t>(last)];
+      if (next == now) continue;
+      if ((next == plan_.nothing()) != (now == plan_.nothing())) break;
+      int run = last + 1;
+      while (run < examples && below[static_cast<size_t>(run)] == next && rows(first, run + 1) <= limit) ++run;
+      if (plan_.pays(now, rows(first, last), next, rows(last, run))) break;
+      now = std::min(now, next);
     }
-    parts.push_back(std::move(part));
+    parts.push_back(part(batch, route, first, last));
+    parts.back().forward = now != plan_.nothing() || options_.forward_excluded;
     first = last;
   }
   return parts;
@@ -70,24 +98,41 @@ std::vector<Trainer::MicroBatch> Trainer::cut(const TrainBatch& batch, const Rou
 
 void Trainer::accumulate(MicroBatch& part, uint64_t step, bool watch, const CompleteRoute& complete,
                          StepResult& result) {
-  Tape tape(*backend_, part.rows, Mode::train, {options_.seed, step, part.example_ids});
+  const auto examples = static_cast<size_t>(part.rows.examples());
+  if (part.forward) {
+    forward_and_back(part, step, watch, complete, result);
+  } else {
+    result.nll.resize(result.nll.size() + examples, 0.0);
+    result.counts.resize(result.counts.size() + examples, 0);
+    if (options_.norms) result.norms.resize(result.norms.size() + part.route.weight.size(), 0.0);
+  }
+  if (!options_.routed) return;
+  result.route.examples += part.route.examples;
+  result.route.blocks = part.route.blocks;
+  result.route.weight.insert(result.route.weight.end(), part.route.weight.begin(), part.route.weight.end());
+  result.route.rule.insert(result.route.rule.end(), part.route.rule.begin(), part.route.rule.end());
+}
+
+void Trainer::forward_and_back(MicroBatch& part, uint64_t step, bool watch, const CompleteRoute& complete,
+                               StepResult& result) {
+  const auto routed = [&] {
+    return ParamGrad(model_->parameters(), *backend_, part.rows, part.route, {options_.norms, options_.withheld});
+  };
+  ParamGrad grads = options_.routed ? routed() : ParamGrad::plain(model_->parameters(), *backend_, part.rows);
+  const ParamGrad known = grads;
+  Tape tape(*backend_, part.rows, Mode::train, {options_.seed, step, part.example_ids},
+            options_.skip ? &known : nullptr);
   if (watch) tape.watch_finite();
   const Losses losses = model_->loss(tape, {part.tokens, {}}, part.targets);
   const std::vector<float> coefficient(static_cast<size_t>(part.rows.examples()),
                                        1.0f / static_cast<float>(options_.loss_denominator));
-  if (complete && options_.routed) complete({part.first_example, losses.nll, losses.counts}, part.route);
-  ParamGrad grads = options_.routed ? ParamGrad(model_->parameters(), *backend_, part.rows, part.route,
-                                                {options_.norms, options_.withheld})
-                                    : ParamGrad::plain(model_->parameters(), *backend_, part.rows);
+  if (complete && options_.routed) {
+    complete({part.first_example, losses.nll, losses.counts}, part.route);
+    grads = routed();
+  }
   tape.backward(losses, coefficient, grads);
   result.nll.insert(result.nll.end(), losses.nll.begin(), losses.nll.end());
   result.counts.insert(result.counts.end(), losses.counts.begin(), losses.counts.end());
-  if (options_.routed) {
-    result.route.examples += part.route.examples;
-    result.route.blocks = part.route.blocks;
-    result.route.weight.insert(result.route.weight.end(), part.route.weight.begin(), part.route.weight.end());
-    result.route.rule.insert(result.route.rule.end(), part.route.rule.begin(), part.route.rule.end());
-  }
   if (options_.routed && options_.norms) {
     const std::vector<double> norms = grads.realised_norms();
     result.norms.insert(result.norms.end(), norms.begin(), norms.end());

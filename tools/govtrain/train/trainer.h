@@ -1,5 +1,6 @@
 // One training step: forward, routed backward, clip per block, optimizer. The batch may be cut into micro-batches; the
-// result has the same bits. Knows no files, no log, no policy: the route table is an argument.
+// result has the same bits. What nobody is admitted to is skipped (skip_plan.h), which changes no bit either. Knows no
+// files, no log, no policy: the route table is an argument.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,7 @@
 #include "core/rows.h"
 #include "models/transformer.h"
 #include "routing/route_table.h"
+#include "tools/govtrain/train/skip_plan.h"
 
 namespace govtrain {
 
@@ -35,11 +37,13 @@ struct TrainerOptions {
   // clipped.
   bool withheld = false;
   double withheld_clip = 0;
+  bool skip = true;               // leave out what nobody is admitted to; false computes it and throws it away
+  bool forward_excluded = false;  // compute the losses of examples that may teach no block, for whoever reads them
 };
 
 struct StepResult {
-  std::vector<double> nll;       // [E] nats, sum over the example's counted rows
-  std::vector<int64_t> counts;   // [E]
+  std::vector<double> nll;       // [E] nats, sum over the example's counted rows; 0 where there was no forward pass
+  std::vector<int64_t> counts;   // [E] counted rows; 0 where there was no forward pass
   RouteTable route;              // [E,B] that was carried out; empty in plain training
   std::vector<double> norms;     // [E,B] realised, after the weight, before clipping; empty without norms
   std::vector<BlockClip> clips;  // [B]
@@ -70,7 +74,8 @@ class Trainer {
   Trainer(Transformer& model, Backend& backend, const OptimizerOptions& optimizer, const TrainerOptions& options);
 
   // `route` is [E,B]; ignored in plain training. An empty batch is a step in which nothing is admitted. With
-  // `complete`, the decision that was carried out is in the result.
+  // `complete`, the decision that was carried out is in the result. An example with weight 0 in every block is not
+  // forwarded (and `complete` not asked about it) unless forward_excluded; skipping works best on an arranged batch.
   StepResult step(const TrainBatch& batch, const RouteTable& route, uint64_t step, double lr,
                   const CompleteRoute& complete = {});
 
@@ -80,16 +85,20 @@ class Trainer {
   Optimizer& optimizer() { return optimizer_; }
   const Optimizer& optimizer() const { return optimizer_; }
   const TrainerOptions& options() const { return options_; }
+  const SkipPlan& skip_plan() const { return plan_; }
 
  private:
   struct MicroBatch;
   std::vector<MicroBatch> cut(const TrainBatch& batch, const RouteTable& route) const;
+  MicroBatch part(const TrainBatch& batch, const RouteTable& route, int first, int last) const;
+  void forward_and_back(MicroBatch& part, uint64_t step, bool watch, const CompleteRoute& complete, StepResult& result);
   void accumulate(MicroBatch& part, uint64_t step, bool watch, const CompleteRoute& complete, StepResult& result);
   NonFinite locate(std::vector<MicroBatch>& parts, uint64_t step);
 
   Transformer* model_;
   Backend* backend_;
   TrainerOptions options_;
+  SkipPlan plan_;
   Optimizer optimizer_;
 };
 

@@ -1,0 +1,252 @@
+// Skipping leaves out work, never bits: whole steps with and without it, on random models, batches and routes.
+#include <numeric>
+
+#include "tests/models/random_model.h"
+#include "tools/govtrain/train/trainer.h"
+
+namespace train = govtrain;
+using govtrain::Backend;
+using govtrain::cpu_backend;
+using govtrain::RouteTable;
+using govtrain::Rows;
+using govtrain::SkipPlan;
+using govtrain::StepResult;
+using govtrain::Trainer;
+using govtrain::TrainerOptions;
+using govtrain::Transformer;
+using namespace govtrain::test;
+
+namespace {
+
+constexpr uint64_t cases = 12;
+
+// Blocks by layer, and weights that leave much out: most examples start somewhere above the input, some teach nothing.
+Case routed_case(uint64_t seed) {
+  Case c = random_case(seed);
+  Random r(seed * 7 + 1);
+  if (r.coin()) c.blocks = govtrain::blocks_by_layer(Transformer(c.config, 0).parameters().infos());
+  const int blocks = c.blocks.blocks();
+  while (c.examples.size() < 8) c.examples.push_back(c.examples[c.examples.size() % 2]);
+  uint64_t id = 1000 * seed;
+  for (Example& x : c.examples) {
+    x.id = ++id;
+    random_text(r, c.config, x, r.between(1, 30));
+    const int from = r.between(0, blocks);
+    x.weight.clear();
+    for (int b = 0; b < blocks; ++b) x.weight.push_back(b < from ? 0.0f : r.one_of({0.0f, 0.5f, 1.0f, 1.0f, 2.0f}));
+  }
+  return c;
+}
+
+struct Result {
+  StepResult step;
+  Bits grads, values;
+};
+
+Result run(const Case& c, const std::vector<Example>& examples, const TrainerOptions& options) {
+  const auto model = make_model(c);
+  Trainer trainer(*model, cpu_backend(), {}, options);
+  Result out;
+  for (uint64_t s = 1; s <= 2; ++s) {
+    const Batch batch(examples, c.blocks.blocks());
+    out.step = trainer.step({batch.tokens, batch.target, batch.rows, batch.ids}, batch.route, s, 0.01);
+  }
+  out.grads = gradients(*model);
+  out.values = values(*model);
+  return out;
+}
+
+TrainerOptions options(bool skip, int64_t micro_batch_rows = 0) {
+  TrainerOptions o;
+  o.seed = 5;
+  o.loss_denominator = 64;
+  o.clip = 0.05;
+  o.skip = skip;
+  o.micro_batch_rows = micro_batch_rows;
+  return o;
+}
+
+bool taught(const Example& x) {
+  return std::any_of(x.weight.begin(), x.weight.end(), [](float w) { return w != 0.0f; });
+}
+
+// The examples in the order that arrange() would give them.
+std::vector<Example> arranged(const Case& c) {
+  const SkipPlan plan(make_model(c)->parameters());
+  std::vector<Example> out = c.examples;
+  std::stable_sort(out.begin(), out.end(),
+                   [&](const Example& a, const Example& b) { return plan.below(a.weight) < plan.below(b.weight); });
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("skipping changes no bit, whatever the order and the size of micro-batches") {
+  int left_out = 0;
+  for (uint64_t seed = 1; seed <= cases; ++seed) {
+    const Case c = routed_case(seed);
+    INFO(describe(c));
+    for (const std::vector<Example>& examples : {c.examples, arranged(c)}) {
+      const Result full = run(c, examples, options(false));
+      for (const int64_t rows : {0, 1, 25}) {
+        const Result skipped = run(c, examples, options(true, rows));
+        CHECK(same_bits(full.grads, skipped.grads));
+        CHECK(same_bits(full.values, skipped.values));
+        CHECK(same_bits(full.step.norms, skipped.step.norms));
+        CHECK(same_bits(full.step.route.weight, skipped.step.route.weight));
+        CHECK(full.step.stepped == skipped.step.stepped);
+        for (size_t e = 0; e < examples.size(); ++e) {
+          if (taught(examples[e])) {
+            CHECK(full.step.nll[e] == skipped.step.nll[e]);
+            CHECK(full.step.counts[e] == skipped.step.counts[e]);
+          } else {
+            ++left_out;
+            CHECK(skipped.step.nll[e] == 0);
+            CHECK(skipped.step.counts[e] == 0);
+          }
+        }
+      }
+    }
+  }
+  CHECK(left_out > 40);
+}
+
+TEST_CASE("law 3: an example that may teach nothing leaves the bits of a batch in which it is not") {
+  for (uint64_t seed = 1; seed <= cases; ++seed) {
+    const Case c = routed_case(seed);
+    INFO(describe(c));
+    std::vector<Example> present;
+    for (const Example& x : c.examples) {
+      if (taught(x)) present.push_back(x);
+    }
+    if (present.empty()) continue;
+    for (const bool forward_excluded : {false, true}) {
+      TrainerOptions o = options(true, 40);
+      o.forward_excluded = forward_excluded;
+      const Result with = run(c, c.examples, o);
+      const Result without = run(c, present, o);
+      CHECK(same_bits(with.grads, without.grads));
+      CHECK(same_bits(with.values, without.values));
+    }
+  }
+}
+
+TEST_CASE("losses of excluded examples are those of a full step when they are asked for") {
+  for (uint64_t seed = 1; seed <= cases; ++seed) {
+    const Case c = routed_case(seed);
+    INFO(describe(c));
+    TrainerOptions o = options(true);
+    o.forward_excluded = true;
+    const Result full = run(c, c.examples, options(false));
+    const Result asked = run(c, c.examples, o);
+    CHECK(same_bits(full.step.nll, asked.step.nll));
+    CHECK(full.step.counts == asked.step.counts);
+    CHECK(same_bits(full.values, asked.values));
+  }
+}
+
+TEST_CASE("a decision that is completed after the forward pass skips by what was known before, with the same bits") {
+  for (uint64_t seed = 1; seed <= cases; ++seed) {
+    const Case c = routed_case(seed);
+    INFO(describe(c));
+    const auto step = [&](bool skip, int64_t rows) {
+      const auto model = make_model(c);
+      Trainer trainer(*model, cpu_backend(), {}, options(skip, rows));
+      const Batch batch(c.examples, c.blocks.blocks());
+      std::vector<int> seen;
+      const auto complete = [&](const train::ForwardResult& forward, RouteTable& route) {
+        for (int e = 0; e < route.examples; ++e) {
+          seen.push_back(forward.first_example + e);
+          const bool high =
+              forward.nll[static_cast<size_t>(e)] > 3.0 * static_cast<double>(forward.counts[static_cast<size_t>(e)]);
+          for (int b = 0; b < route.blocks / 2 && high; ++b) route.at(e, b) = 0;
+        }
+      };
+      const StepResult result =
+          trainer.step({batch.tokens, batch.target, batch.rows, batch.ids}, batch.route, 1, 0.01, complete);
+      if (skip) {
+        for (const int e : seen) CHECK(taught(c.examples[static_cast<size_t>(e)]));
+      }
+      return std::pair{values(*model), result.route.weight};
+    };
+    const auto full = step(false, 0);
+    for (const int64_t rows : {0, 20}) {
+      const auto skipped = step(true, rows);
+      CHECK(same_bits(full.first, skipped.first));
+      CHECK(same_bits(full.second, skipped.second));
+    }
+  }
+}
+
+TEST_CASE("a batch is arranged by what its examples can leave out, stably, table and texts together") {
+  for (uint64_t seed = 1; seed <= cases; ++seed) {
+    const Case c = routed_case(seed);
+    INFO(describe(c));
+    const SkipPlan plan(make_model(c)->parameters());
+    const Batch from(c.examples, c.blocks.blocks());
+    train::Batch batch;
+    batch.tokens = from.tokens;
+    batch.targets = from.target;
+    batch.rows = from.rows;
+    batch.epoch = 3;
+    for (const Example& x : c.examples) batch.examples.push_back({1, 0, static_cast<uint32_t>(x.tokens.size()), x.id});
+    RouteTable route = from.route;
+    std::iota(route.rule.begin(), route.rule.end(), 0);
+    const std::vector<int32_t> rules = route.rule;
+    arrange(batch, route, plan);
+
+    const std::vector<Example> want = arranged(c);
+    REQUIRE(batch.examples.size() == want.size());
+    CHECK(batch.epoch == 3);
+    const auto blocks = static_cast<size_t>(c.blocks.blocks());
+    for (size_t e = 0; e < want.size(); ++e) {
+      const int i = static_cast<int>(e);
+      CHECK(batch.examples[e].id == want[e].id);
+      CHECK(std::vector<int32_t>(batch.tokens.begin() + batch.rows.begin(i),
+                                 batch.tokens.begin() + batch.rows.end(i)) == want[e].tokens);
+      CHECK(std::vector<int32_t>(batch.targets.begin() + batch.rows.begin(i),
+                                 batch.targets.begin() + batch.rows.end(i)) == want[e].target);
+      const size_t was = static_cast<size_t>(want[e].id) - 1000 * seed - 1;
+      for (size_t b = 0; b < blocks; ++b) {
+        CHECK(route.weight[e * blocks + b] == want[e].weight[b]);
+        CHECK(route.rule[e * blocks + b] == rules[was * blocks + b]);
+      }
+      if (e > 0) CHECK(plan.below(want[e - 1].weight) <= plan.below(want[e].weight));
+    }
+  }
+}
+
+TEST_CASE("activations below the lowest admitted block are not kept") {
+  govtrain::TransformerConfig config;
+  config.vocab = 64;
+  config.context = 128;
+  config.layers = 8;
+  config.width = 64;
+  config.heads = 4;
+  config.tied_head = false;
+  Transformer model(config, 1);
+  model.parameters().assign_blocks(govtrain::blocks_by_layer(model.parameters().infos()));
+  const int blocks = model.parameters().blocks();
+  Random r(3);
+  std::vector<Example> examples(8);
+  for (Example& x : examples) random_text(r, config, x, 128);
+  const auto peak = [&](int from) {
+    for (Example& x : examples) {
+      x.weight.assign(static_cast<size_t>(blocks), 1.0f);
+      std::fill_n(x.weight.begin(), from, 0.0f);
+    }
+    const Batch batch(examples, blocks);
+    Trainer trainer(model, cpu_backend(), {}, options(true));
+    trainer.rehearse({batch.tokens, batch.target, batch.rows, batch.ids}, batch.route);
+    const size_t before = govtrain::host_allocator().live_bytes();
+    govtrain::host_allocator().reset_peak();
+    trainer.rehearse({batch.tokens, batch.target, batch.rows, batch.ids}, batch.route);
+    return govtrain::host_allocator().peak_bytes() - before;
+  };
+  const size_t all = peak(0), half = peak(1 + 4), top = peak(1 + 7);
+  INFO("all blocks " << all << ", top half " << half << ", top layer " << top << " bytes");
+  // What a layer keeps is at least its two norms' inputs and outputs, q, k, v, and three values of the MLP's width.
+  const size_t layer = 8 * 128 * sizeof(float) * (7 * 64 + 3 * 192);
+  CHECK(all - half > 4 * layer);
+  CHECK(half - top > 3 * layer * 9 / 10);
+}

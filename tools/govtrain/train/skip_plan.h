@@ -1,0 +1,42 @@
+// Where the backward pass of each example may end, and how a batch is put in order and cut so that it does end there.
+// Skipping changes no bit: kernels are batch-invariant, and micro-batches add the same bits as one batch in the same
+// order. Only the order of a batch enters the bits, and it is a function of the weights alone. Knows nothing of
+// activations: the tape lets go of them (autograd/tape.h).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "autograd/parameter.h"
+#include "routing/route_table.h"
+#include "tools/govtrain/data/sampler.h"
+
+namespace govtrain {
+
+class SkipPlan {
+ public:
+  // Parameters are taken to be in the order of their first use, as models add them.
+  explicit SkipPlan(const ParameterSet& set);
+
+  // Elements of the parameters below the lowest block that has a weight which is not 0: what the backward pass of
+  // these weights [B] can leave out. nothing() when all are 0. An embedding table counts as one element, for reading
+  // it costs nothing.
+  int64_t below(std::span<const float> weights) const;
+  int64_t nothing() const { return elements_ + 1; }
+
+  // Whether a micro-batch pays that ends before `next`: rows that need no more than `next`, against the work that they
+  // would do if they were joined to rows that need everything from `now` on.
+  bool pays(int64_t now, int64_t rows, int64_t next, int64_t next_rows) const;
+
+ private:
+  std::vector<int64_t> below_;  // [B]
+  int64_t elements_ = 0;
+};
+
+// Sorts the examples of a batch and its route table by what they can leave out, stably: those that need the most come
+// first, so that the rows that are still active at any depth are one prefix, and those to which nothing is admitted
+// stand at the end.
+void arrange(Batch& batch, RouteTable& route, const SkipPlan& plan);
+
+}  // namespace govtrain
