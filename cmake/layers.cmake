@@ -1,4 +1,5 @@
-# govtrain_layer(name DEPENDS layer... LINK library...): a static library from all *.cpp of the calling folder.
+# govtrain_layer(name DEPENDS layer... LINK library... EXCLUDE folder...): a static library from all *.cpp of the calling
+# folder, but for those of the excluded folders, which make targets of their own.
 # Its headers are reachable as "name/header.h" by the layers that link it and by no other, because each layer
 # exports its own include root, a folder that holds nothing but a link to the layer.
 
@@ -28,8 +29,11 @@ function(govtrain_include_root name source_dir out)
 endfunction()
 
 function(govtrain_layer name)
-  cmake_parse_arguments(arg "" "" "DEPENDS;LINK" ${ARGN})
+  cmake_parse_arguments(arg "" "" "DEPENDS;LINK;EXCLUDE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  foreach(folder IN LISTS arg_EXCLUDE)
+    list(FILTER sources EXCLUDE REGEX "^${CMAKE_CURRENT_SOURCE_DIR}/${folder}/")
+  endforeach()
   govtrain_include_root(${name} ${CMAKE_CURRENT_SOURCE_DIR} root)
   set(deps ${arg_DEPENDS})
   list(TRANSFORM deps PREPEND govtrain_)

@@ -8,7 +8,7 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 build_packages="cmake ninja-build g++ pkg-config ca-certificates
   libhwy-dev libyaml-cpp-dev libcli11-dev nlohmann-json3-dev libfmt-dev libssl-dev
-  libzstd-dev zlib1g-dev libsentencepiece-dev catch2"
+  libzstd-dev zlib1g-dev libsentencepiece-dev libboost-context-dev catch2"
 corpus_packages="python3 dpkg"
 test_packages="git python3 clang-format golang-1.19-go golang-golang-x-mod-dev"
 

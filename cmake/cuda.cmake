@@ -1,0 +1,42 @@
+# What GOVTRAIN_CUDA asks for. on: nvcc compiles kernels/cuda. emulated: the host compiler compiles the same files against
+# kernels/simt. auto becomes on or off.
+if(GOVTRAIN_CUDA STREQUAL "auto")
+  find_program(GOVTRAIN_NVCC nvcc PATHS /usr/local/cuda/bin)
+  set(GOVTRAIN_CUDA off)
+  if(GOVTRAIN_NVCC)
+    set(GOVTRAIN_CUDA on)
+  endif()
+  message(STATUS "GOVTRAIN_CUDA: ${GOVTRAIN_CUDA}")
+endif()
+if(NOT GOVTRAIN_CUDA MATCHES "^(on|off|emulated)$")
+  message(FATAL_ERROR "GOVTRAIN_CUDA is '${GOVTRAIN_CUDA}'; expected auto, on, off or emulated")
+endif()
+
+if(GOVTRAIN_CUDA STREQUAL "on")
+  enable_language(CUDA)
+  # CMake 3.25 does not know this flag of nvcc 13.
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+  find_package(CUDAToolkit REQUIRED)
+endif()
+
+# The host compiles what kernels need for speed: fused multiply-add as one instruction where this machine has it.
+if(GOVTRAIN_CUDA STREQUAL "emulated")
+  include(CheckCXXSourceRuns)
+  set(CMAKE_REQUIRED_FLAGS "-mavx2 -mfma")
+  check_cxx_source_runs("int main() { return __builtin_cpu_supports(\"fma\") ? 0 : 1; }" GOVTRAIN_HOST_HAS_FMA)
+  unset(CMAKE_REQUIRED_FLAGS)
+  set(govtrain_emulation_options)
+  if(GOVTRAIN_HOST_HAS_FMA)
+    set(govtrain_emulation_options -mavx2 -mfma)
+  endif()
+endif()
+
+# govtrain_kernel_sources(target file.cu...): compiles kernel files as the mode asks.
+function(govtrain_kernel_sources target)
+  target_sources(${target} PRIVATE ${ARGN})
+  if(GOVTRAIN_CUDA STREQUAL "emulated")
+    set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX
+      COMPILE_OPTIONS "-x;c++;${govtrain_emulation_options}" SKIP_PRECOMPILE_HEADERS ON)
+  endif()
+endfunction()

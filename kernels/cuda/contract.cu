@@ -1,0 +1,177 @@
+// The routed dW kernel in float32. A block owns a tile of the gradient: it reads the tile once, walks over the batch,
+// and writes the tile once. A thread owns 8 x 4 elements: their sum over the example in hand and their share of the
+// gradient both stay in registers.
+#include <stdexcept>
+
+#include "kernels/cuda/contract_common.h"
+
+namespace govtrain::cuda {
+namespace {
+
+constexpr int kTall = 8;
+constexpr int kBroad = 4;
+constexpr int kPlainPitch = kContractTile;
+
+// The 8 x 4 elements of the thread at (row, col) of `m`, added to or stored; what lies outside is 0 and not touched.
+__device__ void read_part(const MutView& m, int row, int col, float (&v)[kTall][kBroad]) {
+  for (int i = 0; i < kTall; ++i) {
+    for (int j = 0; j < kBroad; ++j) {
+      v[i][j] = row + i < m.rows && col + j < m.cols ? load(m.data + (row + i) * m.ld + col + j) : 0.0f;
+    }
+  }
+}
+
+__device__ void write_part(const MutView& m, int row, int col, const float (&v)[kTall][kBroad]) {
+  for (int i = 0; i < kTall; ++i) {
+    for (int j = 0; j < kBroad; ++j) {
+      if (row + i < m.rows && col + j < m.cols) store(m.data + (row + i) * m.ld + col + j, v[i][j]);
+    }
+  }
+}
+
+__device__ bool wide_part(const MutView& m, int row, int col) {
+  return m.ld % 4 == 0 && reinterpret_cast<uintptr_t>(m.data) % 16 == 0 && row + kTall <= m.rows &&
+         col + kBroad <= m.cols;
+}
+
+__device__ void read_tile(const MutView& m, int row, int col, float (&v)[kTall][kBroad]) {
+  if (!wide_part(m, row, col)) return read_part(m, row, col, v);
+  for (int i = 0; i < kTall; ++i) {
+    const float4 q = load(reinterpret_cast<const float4*>(m.data + (row + i) * m.ld + col));
+    v[i][0] = q.x, v[i][1] = q.y, v[i][2] = q.z, v[i][3] = q.w;
+  }
+}
+
+__device__ void write_tile(const MutView& m, int row, int col, const float (&v)[kTall][kBroad]) {
+  if (!wide_part(m, row, col)) return write_part(m, row, col, v);
+  for (int i = 0; i < kTall; ++i) {
+    store(reinterpret_cast<float4*>(m.data + (row + i) * m.ld + col), make_float4(v[i][0], v[i][1], v[i][2], v[i][3]));
+  }
+}
+
+__device__ void add_scaled(float w, const float (&tile)[kTall][kBroad], float (&to)[kTall][kBroad]) {
+  for (int i = 0; i < kTall; ++i) {
+    for (int j = 0; j < kBroad; ++j) to[i][j] = __fmaf_rn(w, tile[i][j], to[i][j]);
+  }
+}
+
+// tile += a^T b over the staged rows, ascending.
+__device__ void multiply_step(SharedSpan<float> a, SharedSpan<float> b, int rows, int ty, int tx,
+                              float (&tile)[kTall][kBroad]) {
+  for (int k = 0; k < rows; ++k) {
+    const auto* pa = reinterpret_cast<const float4*>(a.at(k * kPlainPitch + ty * kTall));
+    const float4 low = load(pa);
+    const float4 high = load(pa + 1);
+    const float4 q = load(reinterpret_cast<const float4*>(b.at(k * kPlainPitch + tx * kBroad)));
+    const float va[kTall] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+    const float vb[kBroad] = {q.x, q.y, q.z, q.w};
+    for (int i = 0; i < kTall; ++i) {
+      for (int j = 0; j < kBroad; ++j) tile[i][j] = __fmaf_rn(va[i], vb[j], tile[i][j]);
+    }
+  }
+}
+
+template <bool withheld>
+__global__ void __launch_bounds__(kContractThreads) contract_fp32_kernel(OuterContraction c) {
+  __shared__ SharedArray<float, 2 * kStepRows * kPlainPitch> a;
+  __shared__ SharedArray<float, 2 * kStepRows * kPlainPitch> b;
+  __shared__ SharedArray<double, kContractThreads / 32> part;
+  constexpr int kStepSize = kStepRows * kPlainPitch;
+  const int row0 = static_cast<int>(blockIdx.y) * kContractTile;
+  const int col0 = static_cast<int>(blockIdx.x) * kContractTile;
+  const int ty = static_cast<int>(threadIdx.x) / (kContractTile / kBroad);
+  const int tx = static_cast<int>(threadIdx.x) % (kContractTile / kBroad);
+  const int row = row0 + ty * kTall;
+  const int col = col0 + tx * kBroad;
+  float grad[kTall][kBroad];
+  float kept[kTall][kBroad] = {};
+  float tile[kTall][kBroad] = {};
+  read_tile(c.grad, row, col, grad);
+  if (withheld) read_tile(c.withheld_grad, row, col, kept);
+
+  const auto fetch = [&](const Step& s, int buffer) {
+    const OuterFactor& f = c.factors[s.factor];
+    stage(f.dy, s.row, s.rows, row0, a.span().sub(buffer * kStepSize, kStepSize), kPlainPitch);
+    stage(f.x, s.row, s.rows, col0, b.span().sub(buffer * kStepSize, kStepSize), kPlainPitch);
+  };
+  Walk now = start_walk(c);
+  if (!done(c, now)) fetch(now.step, 0);
+  __pipeline_commit();
+  for (int buffer = 0; !done(c, now); buffer ^= 1) {
+    Walk next = now;
+    advance(c, next);
+    if (!done(c, next)) fetch(next.step, buffer ^ 1);
+    __pipeline_commit();
+    __pipeline_wait_prior(1);
+    __syncthreads();
+    const Step& s = now.step;
+    if (s.first) {
+      for (auto& line : tile) {
+        for (float& v : line) v = 0.0f;
+      }
+    }
+    multiply_step(a.span().sub(buffer * kStepSize, kStepSize), b.span().sub(buffer * kStepSize, kStepSize), s.rows, ty,
+                  tx, tile);
+    const bool norm = s.last && s.weight != 0.0f && c.norm2 != nullptr;
+    if (s.last) {
+      if (withheld && s.withheld != 0.0f) add_scaled(s.withheld, tile, kept);
+      if (s.weight != 0.0f) add_scaled(s.weight, tile, grad);
+    }
+    if (norm) {
+      float square = 0.0f;
+      for (const auto& line : tile) {
+        for (const float v : line) square = __fmaf_rn(v, v, square);
+      }
+      share_sum(static_cast<double>(square), part.span());
+    }
+    __syncthreads();
+    if (norm && threadIdx.x == 0)
+      store(c.scratch + int64_t{tile_number()} * c.examples + s.example, block_sum(part.span()));
+    now = next;
+  }
+  __pipeline_wait_prior(0);
+  write_tile(c.grad, row, col, grad);
+  if (withheld) write_tile(c.withheld_grad, row, col, kept);
+}
+
+// norm2[e] += the tiles' shares, in tile order.
+__global__ void add_norms_kernel(OuterContraction c, int tiles) {
+  const int e = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (e >= c.examples || load(c.weight + e) == 0.0f) return;
+  double sum = load(c.norm2 + e);
+  for (int t = 0; t < tiles; ++t) sum += load(c.scratch + int64_t{t} * c.examples + e);
+  store(c.norm2 + e, sum);
+}
+
+unsigned tiles_of(int64_t n) { return static_cast<unsigned>((n + kContractTile - 1) / kContractTile); }
+
+}  // namespace
+
+void contract_fp32(const OuterContraction& c, dim3 grid, cudaStream_t stream) {
+  if (c.withheld == nullptr) {
+    launch("contract_fp32", contract_fp32_kernel<false>, grid, kContractThreads, 0, stream, c);
+  } else {
+    launch("contract_fp32_withheld", contract_fp32_kernel<true>, grid, kContractThreads, 0, stream, c);
+  }
+}
+
+int64_t contract_scratch(int64_t p, int64_t d, int examples) {
+  return static_cast<int64_t>(tiles_of(p)) * tiles_of(d) * examples;
+}
+
+void contract_outer(const OuterContraction& what, Precision precision, cudaStream_t stream) {
+  if (what.count > kMaxFactors)
+    throw std::invalid_argument("[contract] more factors of one parameter than the kernel takes");
+  if (what.examples == 0 || what.count == 0 || what.grad.size() == 0) return;
+  const dim3 grid(tiles_of(what.grad.cols), tiles_of(what.grad.rows));
+  if (precision == Precision::fp32) {
+    contract_fp32(what, grid, stream);
+  } else {
+    contract_tensor(what, precision, grid, stream);
+  }
+  if (what.norm2 == nullptr) return;
+  const auto blocks = static_cast<unsigned>((what.examples + 63) / 64);
+  launch("add_norms", add_norms_kernel, blocks, 64, 0, stream, what, static_cast<int>(grid.x * grid.y));
+}
+
+}  // namespace govtrain::cuda

@@ -1,0 +1,47 @@
+// The routed dW kernel on CUDA: parameter gradients of outer factors, example by example, as kernels/cpu/contract.cpp
+// does it. All pointers are device memory. Not here: gain, bias and scatter factors.
+#pragma once
+
+#include <cstdint>
+
+#include "core/view.h"
+#include "kernels/cuda/device.h"
+
+namespace govtrain::cuda {
+
+// How products are made; sums, norms and gradients are float32 (norms across tiles: double) in each.
+//   fp32  one chain of fused multiply-adds in ascending row order per element: the bits of the CPU backend
+//   tf32  operands rounded to 11 bits, tensor cores
+//   bf16  operands rounded to 8 bits, tensor cores
+enum class Precision { fp32, tf32, bf16 };
+
+constexpr int kMaxFactors = 8;
+constexpr int kContractTile = 64;  // a block owns kContractTile x kContractTile elements of the gradient
+
+struct OuterFactor {
+  View dy;  // [rows, p]
+  View x;   // [rows, d]
+};
+
+struct OuterContraction {
+  OuterFactor factors[kMaxFactors];
+  int count = 0;                     // of factors
+  const int32_t* offsets = nullptr;  // [examples + 1]
+  int examples = 0;
+  const float* weight = nullptr;    // [examples]; 0: the example's rows are not read
+  const float* withheld = nullptr;  // [examples] or null
+  MutView grad;                     // [p, d]; adds weight[i] * tile_i, in example order
+  MutView withheld_grad;            // [p, d]; adds withheld[i] * tile_i, where withheld is not null
+  double* norm2 = nullptr;          // [examples] or null; adds |tile_i|^2 of examples with weight != 0
+  double* scratch = nullptr;        // [contract_scratch(p, d, examples)], needed with norm2
+};
+
+// Doubles of scratch for the norms.
+int64_t contract_scratch(int64_t p, int64_t d, int examples);
+
+// Same bits for any batch that an example may be part of, and whatever the order of blocks. Each input is read once per
+// tile of the gradient that needs it; the gradient is read and written once. Throws std::invalid_argument for more than
+// kMaxFactors factors.
+void contract_outer(const OuterContraction& what, Precision precision, cudaStream_t stream);
+
+}  // namespace govtrain::cuda

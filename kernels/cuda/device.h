@@ -1,0 +1,89 @@
+// What every kernel file includes: CUDA C++ by nvcc, or by the host compiler on kernels/simt, under the same names.
+// Kernels reach memory through load(), store(), SharedArray and SharedSpan only: plain accesses on a device, checked
+// and counted when emulated. Not here: Eigen, fmt, or anything of the host side but launch().
+#pragma once
+
+#ifdef __CUDACC__
+
+#include <cuda_bf16.h>
+#include <cuda_pipeline.h>
+#include <cuda_runtime.h>
+#include <mma.h>
+
+#include <cstdint>
+
+#include "kernels/cuda/ptx.h"
+
+namespace govtrain::cuda {
+
+template <class T>
+__device__ __forceinline__ T load(const T* p) {
+  return *p;
+}
+template <class T, class U>
+__device__ __forceinline__ void store(T* p, U value) {
+  *p = static_cast<T>(value);
+}
+
+template <class T>
+class SharedSpan {
+ public:
+  __device__ __forceinline__ SharedSpan(T* data, int size) : data_(data), size_(size) {}
+  __device__ __forceinline__ T& operator[](int i) const { return data_[i]; }
+  __device__ __forceinline__ T* at(int i) const { return data_ + i; }
+  __device__ __forceinline__ SharedSpan sub(int begin, int size) const { return {data_ + begin, size}; }
+  __device__ __forceinline__ int size() const { return size_; }
+
+ private:
+  T* data_;
+  int size_;
+};
+
+template <class T, int N>
+struct SharedArray {
+  __align__(128) T data[N];
+  __device__ __forceinline__ T& operator[](int i) { return data[i]; }
+  __device__ __forceinline__ T* at(int i) { return data + i; }
+  __device__ __forceinline__ SharedSpan<T> span() { return {data, N}; }
+};
+
+// `count` elements of the dynamic shared memory, from byte `offset` on.
+template <class T>
+__device__ __forceinline__ SharedSpan<T> dynamic_shared(int offset, int count) {
+  extern __shared__ __align__(128) unsigned char dynamic_shared_bytes[];
+  return {reinterpret_cast<T*>(dynamic_shared_bytes + offset), count};
+}
+
+template <class... P, class... A>
+void launch(const char*, void (*kernel)(P...), dim3 grid, dim3 block, size_t dynamic, cudaStream_t stream,
+            A... arguments) {
+  kernel<<<grid, block, dynamic, stream>>>(arguments...);
+}
+
+}  // namespace govtrain::cuda
+
+#else
+
+#include "kernels/simt/simt.h"
+
+namespace govtrain::cuda {
+
+using simt::load;
+using simt::SharedArray;
+using simt::SharedSpan;
+using simt::store;
+
+template <class T>
+SharedSpan<T> dynamic_shared(int offset, int count) {
+  const auto end = static_cast<size_t>(offset) + sizeof(T) * static_cast<size_t>(count);
+  if (end > simt::dynamic_shared_size()) {
+    simt::fail(simt::FaultKind::out_of_bounds, std::to_string(end) +
+                                                   " bytes of dynamic shared memory; the launch asked for " +
+                                                   std::to_string(simt::dynamic_shared_size()));
+  }
+  return {reinterpret_cast<T*>(simt::dynamic_shared() + offset), count};
+}
+
+}  // namespace govtrain::cuda
+
+#endif

@@ -1,0 +1,83 @@
+// A reusable fibre on boost.context: runs one function after another on a stack of its own with a guard page. The
+// address sanitizer is told of every switch. Not thread-safe: a fibre stays on the host thread that made it.
+#pragma once
+
+#include <boost/context/fiber.hpp>
+#include <boost/context/protected_fixedsize_stack.hpp>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+namespace govtrain::simt {
+
+class Fibre {
+ public:
+#if defined(__SANITIZE_ADDRESS__)
+  static constexpr size_t kStack = 512 * 1024;
+#else
+  static constexpr size_t kStack = 128 * 1024;
+#endif
+
+  // body(argument) is called once for each time that the fibre is resumed after the last call ended.
+  Fibre(void (*body)(void*), void* argument) : body_(body), argument_(argument) {
+    boost::context::protected_fixedsize_stack stacks(kStack);
+    const boost::context::stack_context stack = stacks.allocate();
+    bottom_ = static_cast<char*>(stack.sp) - stack.size;
+    size_ = stack.size;
+    inside_ = boost::context::fiber(std::allocator_arg, boost::context::preallocated(stack.sp, stack.size, stack),
+                                    stacks, [this](boost::context::fiber&& from) {
+                                      outside_ = std::move(from);
+                                      entered();
+                                      for (;;) {
+                                        body_(argument_);
+                                        leave();
+                                      }
+                                      return std::move(outside_);
+                                    });
+  }
+  Fibre(const Fibre&) = delete;
+  Fibre& operator=(const Fibre&) = delete;
+
+  // Called from outside: goes on inside until leave().
+  void enter() {
+#if defined(__SANITIZE_ADDRESS__)
+    void* fake = nullptr;
+    __sanitizer_start_switch_fiber(&fake, bottom_, size_);
+#endif
+    inside_ = std::move(inside_).resume();
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
+#endif
+  }
+
+  // Called from inside: goes back to who called enter().
+  void leave() {
+#if defined(__SANITIZE_ADDRESS__)
+    void* fake = nullptr;
+    __sanitizer_start_switch_fiber(&fake, outside_bottom_, outside_size_);
+#endif
+    outside_ = std::move(outside_).resume();
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(fake, &outside_bottom_, &outside_size_);
+#endif
+  }
+
+ private:
+  void entered() {
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(nullptr, &outside_bottom_, &outside_size_);
+#endif
+  }
+
+  void (*body_)(void*);
+  void* argument_;
+  const void* bottom_ = nullptr;
+  size_t size_ = 0;
+  [[maybe_unused]] const void* outside_bottom_ = nullptr;
+  [[maybe_unused]] size_t outside_size_ = 0;
+  boost::context::fiber inside_;
+  boost::context::fiber outside_;
+};
+
+}  // namespace govtrain::simt

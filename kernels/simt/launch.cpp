@@ -1,0 +1,102 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <numeric>
+#include <utility>
+
+#include "core/parallel.h"
+#include "core/rng.h"
+#include "kernels/simt/memory.h"
+#include "kernels/simt/stream.h"
+
+namespace govtrain::simt {
+namespace {
+
+constexpr size_t kDefaultShared = 48 * 1024;
+constexpr size_t kMaxShared = 163 * 1024;  // sm_80
+constexpr unsigned kMaxThreads = 1024;
+
+std::map<const void*, size_t>& allowed_shared() {
+  static std::map<const void*, size_t> m;
+  return m;
+}
+
+std::vector<Counts>& all_counts() {
+  static std::vector<Counts> c;
+  return c;
+}
+
+void check_launch(const char* name, const void* kernel, dim3 grid, dim3 block, size_t shared) {
+  const auto refuse = [&](const std::string& text) { throw Fault(FaultKind::launch, {name, {}, {}, false}, text); };
+  const uint64_t threads = uint64_t{block.x} * block.y * block.z;
+  if (threads == 0 || threads > kMaxThreads || block.z > 64) {
+    refuse(fmt::format("blocks of ({},{},{}) threads; expected 1 to {}", block.x, block.y, block.z, kMaxThreads));
+  }
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7FFFFFFFu || grid.y > 65535 || grid.z > 65535) {
+    refuse(fmt::format("a grid of ({},{},{}) blocks; expected 1 to (2147483647,65535,65535)", grid.x, grid.y, grid.z));
+  }
+  const auto it = allowed_shared().find(kernel);
+  const size_t limit = it == allowed_shared().end() ? kDefaultShared : it->second;
+  if (shared > limit) refuse(fmt::format("{} bytes of dynamic shared memory; expected at most {}", shared, limit));
+}
+
+void run_grid(const Grid& grid, std::function<void()>& thread) {
+  const uint64_t blocks = uint64_t{grid.grid.x} * grid.grid.y * grid.grid.z;
+  std::vector<uint32_t> order(blocks);
+  std::iota(order.begin(), order.end(), 0u);
+  const Rng rng(grid.seed, govtrain::Stream::test);
+  for (uint64_t i = blocks - 1; i > 0; --i) std::swap(order[i], order[rng.bits(i) % (i + 1)]);
+  all_counts().push_back({});
+  Counts& sum = all_counts().back();
+  sum.kernel = grid.kernel;
+  const auto one = [&](uint64_t i, Counts& counts) {
+    const uint32_t n = order[i];
+    const uint3 index{n % grid.grid.x, n / grid.grid.x % grid.grid.y, n / (grid.grid.x * grid.grid.y)};
+    run_block(
+        grid, index, [](void* f) { (*static_cast<std::function<void()>*>(f))(); }, &thread, counts);
+  };
+  if (grid.observed) {  // the record of accesses is not for several threads
+    for (uint64_t i = 0; i < blocks; ++i) one(i, sum);
+    return;
+  }
+  std::mutex adding;
+  parallel_for(static_cast<int64_t>(blocks), [&](int64_t i) {
+    Counts counts;
+    one(static_cast<uint64_t>(i), counts);
+    const std::lock_guard lock(adding);
+    sum += counts;
+  });
+}
+
+}  // namespace
+
+Settings& settings() {
+  static Settings s;
+  return s;
+}
+
+std::vector<Counts> take_counts() { return std::exchange(all_counts(), {}); }
+
+void allow_dynamic_shared(const void* kernel, size_t bytes) {
+  if (bytes > kMaxShared) {
+    throw Fault(FaultKind::launch, {"cudaFuncSetAttribute", {}, {}, false},
+                fmt::format("{} bytes of dynamic shared memory; expected at most {}", bytes, kMaxShared));
+  }
+  allowed_shared()[kernel] = bytes;
+}
+
+void launch(const char* name, const void* kernel, dim3 grid, dim3 block, size_t dynamic_shared, cudaStream_t stream,
+            std::function<void()> thread) {
+  check_launch(name, kernel, grid, block, dynamic_shared);
+  enqueue(stream, name, [=]() mutable {
+    const Settings& how = settings();
+    const Grid g{name, grid, block, dynamic_shared, how.observe, how.seed, current_operation()};
+    if (!how.observe) trust_all_device();
+    run_grid(g, thread);
+    check_redzones(name);
+  });
+}
+
+}  // namespace govtrain::simt

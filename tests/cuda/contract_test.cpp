@@ -1,0 +1,270 @@
+// The routed dW kernel on the emulated device: float32 against the CPU backend at zero bits, tensor-core paths against
+// double within a derived bound, structural zeros, batch invariance, 32 schedules, and what it moves and multiplies.
+#include "kernels/cuda/contract.h"
+
+#include <cmath>
+#include <deque>
+#include <limits>
+
+#include "kernels/backend.h"
+#include "tests/kernels/guarded.h"
+#include "tests/simt/support.h"
+
+namespace govtrain::test {
+namespace {
+
+using cuda::OuterContraction;
+using cuda::Precision;
+
+struct Problem {
+  int64_t p, d;
+  Rows rows;
+  std::deque<Guarded> dy, x;
+  std::vector<float> weight, withheld;
+
+  Problem(int64_t p_, int64_t d_, const std::vector<int32_t>& lengths, int factors, uint64_t seed, int64_t pad)
+      : p(p_), d(d_), rows(Rows::of_lengths(lengths)) {
+    for (int f = 0; f < factors; ++f) {
+      dy.emplace_back(rows.total(), p, pad);
+      dy.back().randomise(seed + 2 * static_cast<uint64_t>(f));
+      x.emplace_back(rows.total(), d, pad);
+      x.back().randomise(seed + 2 * static_cast<uint64_t>(f) + 1);
+    }
+    constexpr float kWeights[] = {1.0f, 0.0f, 0.5f, -0.25f, 2.0f};
+    for (int e = 0; e < rows.examples(); ++e) {
+      weight.push_back(kWeights[static_cast<uint64_t>(e) % 5]);
+      withheld.push_back(weight.back() >= 0.0f && weight.back() < 1.0f ? 1.0f - weight.back() : 0.0f);
+    }
+  }
+
+  std::vector<Factor> factors() const {
+    std::vector<Factor> f;
+    for (size_t i = 0; i < dy.size(); ++i) {
+      Factor one;
+      one.dy = dy[i].cview();
+      one.x = x[i].cview();
+      f.push_back(one);
+    }
+    return f;
+  }
+};
+
+struct Result {
+  std::vector<float> grad, kept;  // [p, d], dense
+  std::vector<double> norm2;
+};
+
+std::vector<float> start(const Problem& q, uint64_t seed) {
+  Guarded g(q.p, q.d, 0);
+  g.randomise(seed);
+  return {g.cview().data, g.cview().data + q.p * q.d};
+}
+
+Result on_cpu(const Problem& q, bool withheld) {
+  Result r{start(q, 77), start(q, 78), std::vector<double>(q.weight.size(), 0.0)};
+  Contraction how;
+  how.weight = q.weight;
+  how.norm2 = r.norm2;
+  if (withheld) {
+    how.withheld = q.withheld;
+    how.withheld_grad = {r.kept.data(), q.p, q.d};
+  }
+  cpu_backend().contract(q.factors(), q.rows, how, {r.grad.data(), q.p, q.d});
+  return r;
+}
+
+// Rows of `v` with their padding, on the device.
+std::vector<float> with_padding(View v) { return {v.data, v.data + v.rows * v.ld}; }
+
+Result on_device(const Problem& q, bool withheld, Precision precision, bool norms = true) {
+  const DeviceBuffer<float> grad(start(q, 77));
+  const DeviceBuffer<float> kept(start(q, 78));
+  const DeviceBuffer<int32_t> offsets(q.rows.offsets());
+  const DeviceBuffer<float> weight(q.weight);
+  const DeviceBuffer<float> held(q.withheld);
+  const DeviceBuffer<double> norm2(std::vector<double>(q.weight.size(), 0.0));
+  const DeviceBuffer<double> scratch(static_cast<size_t>(cuda::contract_scratch(q.p, q.d, q.rows.examples())));
+  std::deque<DeviceBuffer<float>> data;
+  OuterContraction c;
+  for (size_t f = 0; f < q.dy.size(); ++f) {
+    const View dy = q.dy[f].cview();
+    const View x = q.x[f].cview();
+    data.emplace_back(with_padding(dy));
+    c.factors[f].dy = {data.back().get(), dy.rows, dy.cols, dy.ld};
+    data.emplace_back(with_padding(x));
+    c.factors[f].x = {data.back().get(), x.rows, x.cols, x.ld};
+  }
+  c.count = static_cast<int>(q.dy.size());
+  c.offsets = offsets.get();
+  c.examples = q.rows.examples();
+  c.weight = weight.get();
+  c.grad = {grad.get(), q.p, q.d};
+  if (withheld) {
+    c.withheld = held.get();
+    c.withheld_grad = {kept.get(), q.p, q.d};
+  }
+  if (norms) {
+    c.norm2 = norm2.get();
+    c.scratch = scratch.get();
+  }
+  cuda::contract_outer(c, precision, nullptr);
+  return {grad.host(), kept.host(), norm2.host()};
+}
+
+std::deque<Problem> problems() {
+  std::deque<Problem> all;
+  uint64_t seed = 1;
+  for (const auto& [p, d] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {5, 70}, {64, 64}, {100, 33}, {97, 132}}) {
+    all.emplace_back(p, d, std::vector<int32_t>{1}, 1, seed += 10, 3);
+    all.emplace_back(p, d, std::vector<int32_t>{31, 7, 16, 33}, 1, seed += 10, 0);
+    all.emplace_back(p, d, std::vector<int32_t>{3, 40, 1, 17, 2, 5, 9}, 2, seed += 10, 4);
+  }
+  return all;
+}
+
+std::string label(const Problem& q) {
+  return "p " + std::to_string(q.p) + ", d " + std::to_string(q.d) + ", examples " + std::to_string(q.rows.examples());
+}
+
+float rounded(float v, Precision precision) {
+  if (precision == Precision::tf32) return simt::to_tf32(v);
+  if (precision == Precision::bf16) return __bfloat162float(__float2bfloat16(v));
+  return v;
+}
+
+// grad, and the norms, from rounded operands in double.
+void check_against_double(const Problem& q, Precision precision, const Result& got) {
+  std::vector<float> first = start(q, 77);
+  std::vector<double> grad(first.begin(), first.end());
+  for (int e = 0; e < q.rows.examples(); ++e) {
+    double square = 0.0;
+    const auto w = static_cast<double>(q.weight[static_cast<size_t>(e)]);
+    for (int64_t i = 0; i < q.p; ++i) {
+      for (int64_t j = 0; j < q.d; ++j) {
+        double sum = 0.0;
+        for (size_t f = 0; f < q.dy.size(); ++f) {
+          for (int t = q.rows.begin(e); t < q.rows.end(e); ++t) {
+            sum += static_cast<double>(rounded(q.dy[f].cview().at(t, i), precision)) *
+                   static_cast<double>(rounded(q.x[f].cview().at(t, j), precision));
+          }
+        }
+        square += sum * sum;
+        grad[static_cast<size_t>(i * q.d + j)] += w * sum;
+      }
+    }
+    if (w == 0.0) square = 0.0;
+    // A tile's elements err by 4 sqrt(n) u n; a tile of few elements may cancel (tests/kernels/contract_test.cpp).
+    const double n = static_cast<double>(q.rows.length(e)) * static_cast<double>(q.dy.size());
+    const double delta = 4 * std::sqrt(n) * 0x1p-24 * n;
+    const auto size = static_cast<double>(q.p * q.d);
+    const double tolerance = size >= 64 ? 1e-5 * square : 2 * delta * std::sqrt(size * square) + size * delta * delta;
+    CHECK(std::abs(got.norm2[static_cast<size_t>(e)] - square) <= tolerance);
+  }
+  const double n = static_cast<double>(q.rows.total()) * static_cast<double>(q.dy.size());
+  double worst = 0.0;
+  for (size_t i = 0; i < grad.size(); ++i)
+    worst = std::max(worst, std::abs(grad[i] - static_cast<double>(got.grad[i])));
+  CHECK(worst <= 4 * std::sqrt(n) * 0x1p-24 * (n + 1));
+}
+
+constexpr Precision kAll[] = {Precision::fp32, Precision::tf32, Precision::bf16};
+
+}  // namespace
+
+TEST_CASE("the float32 kernel has the bits of the CPU backend") {
+  for (const Problem& q : problems()) {
+    INFO(label(q));
+    for (const bool withheld : {false, true}) {
+      const Result cpu = on_cpu(q, withheld);
+      const Result device = on_device(q, withheld, Precision::fp32);
+      CHECK(device.grad == cpu.grad);
+      CHECK(device.kept == cpu.kept);
+      check_against_double(q, Precision::fp32, device);
+    }
+  }
+}
+
+TEST_CASE("the tensor-core kernels match double on rounded operands") {
+  for (const Problem& q : problems()) {
+    INFO(label(q));
+    for (const Precision precision : {Precision::tf32, Precision::bf16}) {
+      const Result plain = on_device(q, false, precision);
+      check_against_double(q, precision, plain);
+      const Result both = on_device(q, true, precision);
+      CHECK(both.grad == plain.grad);
+      CHECK(both.norm2 == plain.norm2);
+      if (q.rows.examples() > 1) CHECK(both.kept != plain.kept);
+    }
+  }
+}
+
+TEST_CASE("on the device, an example of weight 0 leaves no trace, whatever it holds") {
+  for (const Precision precision : kAll) {
+    Problem q(70, 50, {20, 33, 5}, 2, 5, 3);
+    q.weight = {1.0f, 0.0f, 0.5f};
+    const Result before = on_device(q, false, precision);
+    for (size_t f = 0; f < 2; ++f) {
+      for (int t = 20; t < 53; ++t) {
+        std::fill_n(q.dy[f].view().row(t), q.p, std::numeric_limits<float>::quiet_NaN());
+        std::fill_n(q.x[f].view().row(t), q.d, std::numeric_limits<float>::infinity());
+      }
+    }
+    const Result after = on_device(q, false, precision);
+    CHECK(after.grad == before.grad);
+    CHECK(after.norm2 == before.norm2);
+    CHECK(before.norm2[1] == 0.0);
+  }
+}
+
+TEST_CASE("on the device, norms do not depend on the batch and no schedule changes a bit") {
+  for (const Precision precision : kAll) {
+    Problem q(70, 50, {20, 33, 5}, 1, 15, 3);
+    const Result first = on_device(q, true, precision);
+    for (uint64_t seed = 2; seed <= 33; ++seed) {
+      simt::settings().seed = seed;
+      simt::settings().observe = seed % 4 == 0;
+      const Result again = on_device(q, true, precision);
+      CHECK(again.grad == first.grad);
+      CHECK(again.kept == first.kept);
+      CHECK(again.norm2 == first.norm2);
+    }
+    simt::settings() = {};
+    // The third example alone.
+    Problem alone(70, 50, {5}, 1, 15, 3);
+    for (int t = 0; t < 5; ++t) {
+      std::copy_n(q.dy[0].cview().row(53 + t), 70, alone.dy[0].view().row(t));
+      std::copy_n(q.x[0].cview().row(53 + t), 50, alone.x[0].view().row(t));
+    }
+    CHECK(on_device(alone, false, precision).norm2[0] == first.norm2[2]);
+  }
+}
+
+TEST_CASE("the routed kernel moves each input once per tile pass and multiplies what plain dW does") {
+  const int64_t n = 512;
+  Problem q(n, n, {64, 64}, 1, 25, 0);
+  q.weight = {1.0f, 0.5f};
+  const int64_t tiles = (n / cuda::kContractTile) * (n / cuda::kContractTile);
+  const int64_t inputs = tiles * 128 * 2 * cuda::kContractTile * 4;
+  const int64_t gradient = n * n * 4;
+  for (const Precision precision : {Precision::tf32, Precision::fp32}) {
+    simt::take_counts();
+    on_device(q, false, precision);
+    simt::Counts sum;
+    for (const auto& c : simt::take_counts()) sum += c;
+    const auto ratio =
+        static_cast<double>(sum.global_read + sum.global_written) / static_cast<double>(inputs + 2 * gradient);
+    CAPTURE(sum.global_read, sum.global_written, sum.bank_conflicts, sum.shared_accesses, ratio);
+    CHECK(ratio >= 1.0);
+    CHECK(ratio <= 1.10);
+    if (precision == Precision::tf32) {
+      CHECK(sum.mma == n * n * 128);
+    } else {
+      CHECK(sum.mma == 0);
+      CHECK(sum.fma == n * n * 128 + 2 * 2 * n * n);  // products; weighting and squares of two examples
+      CHECK(sum.bank_conflicts == 0);
+    }
+    UNSCOPED_INFO("bytes ratio " << ratio);
+  }
+}
+
+}  // namespace govtrain::test
