@@ -17,7 +17,9 @@ bool changes(const Policy& policy, int profile) {
     return section && std::any_of(section->profiles.begin(), section->profiles.end(),
                                   [&](const auto& entry) { return entry.profile == profile; });
   };
-  return names(policy.adaptation) || names(policy.controller);
+  const auto& entries = policy.schedule;
+  return names(policy.adaptation) || names(policy.controller) ||
+         std::any_of(entries.begin(), entries.end(), [&](const ScheduleEntry& e) { return e.profile == profile; });
 }
 
 // True when `other` has a say wherever `rule` has, and always wins: then `rule` never decides.
@@ -78,6 +80,7 @@ void check_profiles(const Policy& policy, Diagnostics& diagnostics) {
   if (policy.controller) {
     for (const auto& entry : policy.controller->profiles) used.insert({entry.floor, entry.ceiling});
   }
+  for (const ScheduleEntry& entry : policy.schedule) used.insert(entry.to);
   for (size_t i = 0; i < policy.profiles.size(); ++i) {
     if (used.count(static_cast<int>(i)) > 0) continue;
     diagnostics.warning(policy.profiles[i].at,

@@ -17,6 +17,7 @@ class Date {
   static Date today();
 
   std::string text() const;
+  Date plus_days(int64_t days) const { return Date(days_ + days); }
   auto operator<=>(const Date&) const = default;
 
  private:

@@ -98,6 +98,11 @@ std::string Policy::canonical() const {
   const auto bare_name = [&](int index) { return profiles[static_cast<size_t>(index)].name; };
   if (adaptation) parts.push_back("\"adaptation\": " + to_flow(*adaptation, bare_name));
   if (controller) parts.push_back("\"controller\": " + to_flow(*controller, bare_name));
+  if (!schedule.empty()) {
+    std::vector<std::string> names;
+    for (const Profile& profile : profiles) names.push_back(profile.name);
+    parts.push_back("\"schedule\": " + schedule_text(schedule, names));
+  }
   return "{" + join(parts) + "}";
 }
 

@@ -11,7 +11,9 @@
 #include "routing/adaptation_spec.h"
 #include "routing/condition.h"
 #include "routing/date.h"
+#include "routing/exclusion.h"
 #include "routing/profile.h"
+#include "routing/schedule.h"
 
 namespace govtrain {
 
@@ -30,15 +32,6 @@ struct PolicyRule {
 struct PrivacyClass {
   std::string name;
   int profile = 0;
-  Position at;
-};
-
-// A named list of documents that no block may learn from.
-struct Exclusion {
-  std::string name;
-  std::vector<std::string> ids;      // sorted, unique
-  std::vector<std::string> digests;  // sorted, unique; 64 lower-case hex digits
-  std::vector<std::string> sources;  // patterns on 'source'; sorted, unique
   Position at;
 };
 
@@ -69,6 +62,7 @@ class Policy {
   std::vector<Exclusion> exclusions;
   std::optional<AdaptationSpec> adaptation;
   std::optional<ControllerSpec> controller;
+  std::vector<ScheduleEntry> schedule;
 
   // The whole policy with its exclusion lists as one line of flow YAML (which is JSON): independent of comments,
   // layout and files; parse() of it gives the same policy and the same id.

@@ -15,29 +15,11 @@
 namespace govtrain {
 namespace {
 
-const std::string digest_prefix = "sha256:";
-
 bool is_name(const std::string& text) {
   return !text.empty() && text.size() <= 100 && std::all_of(text.begin(), text.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
            c == '.';
   });
-}
-
-std::optional<std::string> digest_of(const std::string& text) {
-  const std::string body = text.rfind(digest_prefix, 0) == 0 ? text.substr(digest_prefix.size()) : text;
-  if (body.size() != 64 || body.find_first_not_of("0123456789abcdef") != std::string::npos) return {};
-  return body;
-}
-
-void sort_unique(std::vector<std::string>& list) {
-  std::sort(list.begin(), list.end());
-  list.erase(std::unique(list.begin(), list.end()), list.end());
-}
-
-std::string trimmed(const std::string& text) {
-  const size_t begin = text.find_first_not_of(" \t\r");
-  return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(" \t\r") - begin + 1);
 }
 
 }  // namespace
@@ -81,12 +63,29 @@ class PolicyReader {
     }
     const auto name = [this](int profile) { return policy_.profiles[static_cast<size_t>(profile)].name; };
     check_sections(policy_.adaptation, policy_.controller, name, diagnostics_);
+    if (const YamlNode* node = top.optional("schedule")) {
+      policy_.schedule = read_schedule(*node, lookup, diagnostics_);
+      for (const ScheduleEntry& e : policy_.schedule) check_one_master(e);
+    }
     top.finish();
     if (diagnostics_.errors() > errors) return {};
     return std::move(policy_);
   }
 
  private:
+  void check_one_master(const ScheduleEntry& entry) {
+    const auto names = [&](const auto& section) {
+      return section && std::any_of(section->profiles.begin(), section->profiles.end(),
+                                    [&](const auto& e) { return e.profile == entry.profile; });
+    };
+    if (!names(policy_.adaptation) && !names(policy_.controller)) return;
+    const std::string& name = policy_.profiles[static_cast<size_t>(entry.profile)].name;
+    diagnostics_.error(entry.at,
+                       fmt::format("schedule {}: 'adaptation' or 'controller' moves the profile {} too",
+                                   in_quotes(entry.name), in_quotes(name)),
+                       "a profile has one master");
+  }
+
   void depth_origin(const YamlNode* node) {
     if (node == nullptr) return;
     if (node->kind == YamlNode::Kind::scalar && (node->text == "input" || node->text == "output")) {
@@ -242,9 +241,7 @@ class PolicyReader {
     if (reader.ok() && nothing) {
       diagnostics_.error(node.at, fmt::format("{} excludes nothing", what), "give it a file, id, digest or source");
     }
-    sort_unique(out.ids);
-    sort_unique(out.digests);
-    sort_unique(out.sources);
+    sort_exclusion(out);
     policy_.exclusions.push_back(std::move(out));
   }
 
@@ -279,27 +276,7 @@ class PolicyReader {
       ++number;
       const std::string entry = trimmed(line);
       if (entry.empty() || entry[0] == '#') continue;
-      exclusion_line(entry, {path, number, 1, display_length(entry)}, out);
-    }
-  }
-
-  void exclusion_line(const std::string& entry, const Position& at, Exclusion& out) {
-    const bool printable =
-        std::none_of(entry.begin(), entry.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; });
-    if (first_invalid_utf8(entry) < entry.size() || !printable) {
-      diagnostics_.error(at, "the line is not text", "one id, sha256:<hex> or source:<pattern> per line");
-    } else if (entry.rfind(digest_prefix, 0) == 0) {
-      const auto digest = digest_of(entry);
-      if (digest) out.digests.push_back(*digest);
-      if (!digest)
-        diagnostics_.error(at, fmt::format("{} is not a SHA-256 digest", in_quotes(entry)),
-                           "64 lower-case hex digits after 'sha256:'");
-    } else if (entry.rfind("source:", 0) == 0) {
-      const std::string pattern = trimmed(entry.substr(7));
-      if (!pattern.empty()) out.sources.push_back(pattern);
-      if (pattern.empty()) diagnostics_.error(at, "'source:' without a pattern");
-    } else {
-      out.ids.push_back(entry);
+      read_exclusion_entry(entry, {path, number, 1, display_length(entry)}, out, diagnostics_);
     }
   }
 

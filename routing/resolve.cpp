@@ -67,26 +67,6 @@ std::string join_profiles(const std::vector<std::string>& names) {
   return join(unique, "+");
 }
 
-bool excludes(const Exclusion& e, const DocumentFacts& facts, std::string& reason) {
-  const auto has = [](const std::vector<std::string>& sorted, const std::string& text) {
-    return !text.empty() && std::binary_search(sorted.begin(), sorted.end(), text);
-  };
-  const auto bare = [](const std::string& text) { return text.rfind("sha256:", 0) == 0 ? text.substr(7) : text; };
-  const bool by_id = !facts.id.empty() && (has(e.ids, facts.id) || has(e.ids, "sha256:" + bare(facts.id)));
-  if (by_id || has(e.digests, bare(facts.id))) reason = "the id is listed";
-  if (has(e.digests, bare(facts.digest))) reason = "the digest is listed";
-  for (const Meta* meta : provenances(facts)) {
-    const std::string id = text_of(*meta, "id");  // what the corpus itself calls the document
-    if (has(e.ids, id)) reason = fmt::format("the id {} is listed", in_quotes(id));
-    const std::string source = text_of(*meta, "source");
-    for (const std::string& pattern : e.sources) {
-      if (!source.empty() && glob_match(pattern, source))
-        reason = fmt::format("source {} matches {}", in_quotes(source), in_quotes(pattern));
-    }
-  }
-  return !reason.empty();
-}
-
 }  // namespace
 
 void restrict_weight(float& weight, int32_t& rule, float other, int32_t other_rule) {
@@ -122,6 +102,11 @@ std::optional<BoundPolicy> BoundPolicy::bind(Policy policy, const BlockMap& map,
   const auto stated = [&](int profile) -> const std::vector<float>& { return out.stated_weights(profile); };
   if (policy.adaptation) check_bounds(*policy.adaptation, out.blocks_, name, stated, diagnostics);
   if (policy.controller) check_bounds(*policy.controller, out.blocks_, name, stated, diagnostics);
+  for (const ScheduleEntry& entry : policy.schedule) {
+    const std::string what = "schedule " + in_quotes(entry.name);
+    check_state_condition(entry.when, what + ": 'when'", out.blocks_, diagnostics);
+    if (entry.back) check_state_condition(*entry.back, what + ": 'back'", out.blocks_, diagnostics);
+  }
   if (diagnostics.errors() > errors) return {};
   out.profile_of_.push_back(policy.default_profile);
   for (const PolicyRule& rule : policy.rules) out.profile_of_.push_back(rule.profile);
@@ -154,6 +139,21 @@ void BoundPolicy::set_weights(int profile, std::vector<float> weights) {
                 profile, blocks_.size(), weights.size());
   }
   weights_.at(static_cast<size_t>(profile)) = std::move(weights);
+}
+
+BoundPolicy BoundPolicy::widest() const {
+  BoundPolicy out = *this;
+  if (policy_.schedule.empty()) return out;
+  for (std::vector<float>& weights : out.weights_) {
+    for (float& w : weights) w = std::abs(w);
+  }
+  for (const ScheduleEntry& entry : policy_.schedule) {
+    for (size_t b = 0; b < blocks_.size(); ++b) {
+      float& w = out.weights_[static_cast<size_t>(entry.profile)][b];
+      w = std::max(w, std::abs(weights(entry.to)[b]));
+    }
+  }
+  return out;
 }
 
 Decision BoundPolicy::resolve(const DocumentFacts& facts, const Date& today) const {

@@ -50,6 +50,10 @@ class BoundPolicy {
 
   Decision resolve(const DocumentFacts& facts, const Date& today) const;
 
+  // With each scheduled profile as wide as the schedule can ever make it (magnitudes): what this one excludes stays
+  // excluded whatever the schedule does. Without a schedule, the policy as it is.
+  BoundPolicy widest() const;
+
   const Policy& policy() const { return policy_; }
   const std::vector<std::string>& blocks() const { return blocks_; }
   // Weights [B] of a profile.

@@ -92,7 +92,7 @@ int eval(const ConfigArgs& args, const std::string& checkpoint) {
   const TrainerState state = require(load_trainer_state(fs, folder));
   const std::optional<Date> saved = Date::parse(state.policy_date);
   if (!saved) throw Failure(exit_data, folder + ": policy_date is not a date");
-  Session session(fs, file->config, *saved);
+  Session session(fs, file->config, *saved, state.parts.value("governance", nlohmann::json()));
   if (!state.dataset_key.empty() && state.dataset_key != session.prepared.key)
     fmt::print(stderr, "warning: {} was trained on other data ({}) than this configuration's ({})\n", folder,
                state.dataset_key, session.prepared.key);

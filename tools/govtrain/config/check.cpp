@@ -133,6 +133,14 @@ void check_places(const RunConfig& c, Report& r) {
     r.error({"run.resume"}, "run.resume is empty", "expected never, auto, or the folder of a checkpoint");
   if (!c.policy.date.empty() && !Date::parse(c.policy.date))
     r.error({"policy.date"}, fmt::format("policy.date {} is no day", in_quotes(c.policy.date)), "expected YYYY-MM-DD");
+  if ((c.policy.clock == "simulated") != (c.policy.steps_per_day > 0))
+    r.error({"policy.steps_per_day", "policy.clock"},
+            "policy.clock simulated and policy.steps_per_day above 0 belong together", "give both or neither");
+  if (c.policy.clock == "wall" && !c.policy.date.empty())
+    r.error({"policy.clock", "policy.date"}, "policy.clock wall starts on the day of the start, not on policy.date",
+            "leave one of them out");
+  if (c.policy.file.empty() && (c.policy.watch || !c.policy.revocations.empty()))
+    r.error({"policy.watch", "policy.revocations"}, "policy.watch and policy.revocations need policy.file", "");
   if (c.policy.file.empty() && c.train.routing)
     r.error({"policy.file", "train.routing"}, "policy.file is required: it says what each document may teach",
             "name a policy, or compare without one by train.routing: false");

@@ -110,6 +110,19 @@ void describe_policy(Schema& s, RunConfig& c) {
       "policy.date", c.policy.date,
       {.doc = "Day (YYYY-MM-DD) that licence windows are judged by; empty takes the day of the first start, which the "
               "log then fixes for every resume."});
+  s.text("policy.clock", c.policy.clock,
+         {.doc = "How the day goes on while training: fixed stands still, wall follows the date (UTC), simulated moves "
+                 "one day every policy.steps_per_day steps; auto is fixed when policy.date is given, else wall.",
+          .choices = {"auto", "fixed", "wall", "simulated"}});
+  s.integer("policy.steps_per_day", c.policy.steps_per_day,
+            {.doc = "Steps of a day of the simulated clock.", .unit = "steps", .min = 0});
+  s.text("policy.revocations", c.policy.revocations,
+         {.doc = "Revocation list, read again before every step when it has changed; what it names is kept out from "
+                 "then on.",
+          .path = true});
+  s.boolean("policy.watch", c.policy.watch,
+            {.doc = "Reads the policy again before every step when it has changed; a valid newer version takes effect "
+                    "at the next step."});
 }
 
 void describe_routing(Schema& s, RunConfig& c) {

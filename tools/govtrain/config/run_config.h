@@ -52,6 +52,10 @@ struct RunConfig {
   struct {
     std::string file;
     std::string date;  // YYYY-MM-DD; empty: the day of the first start
+    std::string clock = "auto";
+    int64_t steps_per_day = 0;  // of the simulated clock
+    std::string revocations;    // file; empty: none
+    bool watch = false;
   } policy;
   struct {
     std::string kind = "adamw";

@@ -22,7 +22,8 @@ Meta policy_meta(const json& meta) {
 }
 
 Exclude exclude_by(const BoundPolicy& policy, const Date& date) {
-  return [&policy, date](const std::vector<json>& provenances, const Digest& document) -> std::optional<std::string> {
+  return [policy = policy.widest(), date](const std::vector<json>& provenances,
+                                          const Digest& document) -> std::optional<std::string> {
     DocumentFacts facts{hex(document), hex(document), {}};
     for (const json& meta : provenances) facts.provenances.push_back(policy_meta(meta));
     const Decision d = policy.resolve(facts, date);
@@ -42,10 +43,13 @@ Exclude exclude_by(const BoundPolicy& policy, const Date& date) {
   };
 }
 
-Governance::Governance(BoundPolicy policy, const Date& date, const Dataset& dataset)
+Governance::Governance(BoundPolicy policy, const Date& date, const Dataset& dataset, const std::string& file_policy)
     : policy_(std::move(policy)),
       date_(date),
       dataset_(&dataset),
+      start_text_(policy_.policy().canonical()),
+      file_text_(file_policy.empty() ? start_text_ : file_policy),
+      scheduler_(scheduler()),
       decisions_(dataset.documents().size()),
       decided_(dataset.documents().size(), 0) {
   for (const DatasetDocument& document : dataset.documents()) {
@@ -57,6 +61,13 @@ Governance::Governance(BoundPolicy policy, const Date& date, const Dataset& data
     labels_.push_back({"sha256:" + id, "", cls == first.end() ? "" : cls->second, ""});
     facts_.push_back(std::move(facts));
   }
+  for (const Exclusion& e : policy_.policy().exclusions) {  // what was revoked before the start
+    if (e.name != "revocations") continue;
+    revoked_.insert(e.ids.begin(), e.ids.end());
+    for (const std::string& digest : e.digests) revoked_.insert("sha256:" + digest);
+    for (const std::string& source : e.sources) revoked_.insert("source:" + source);
+  }
+  kept_out_ = as_exclusion("revocations", {revoked_.begin(), revoked_.end()});
   for (const Profile& profile : policy_.policy().profiles) named_.insert(profile.name);
   for (size_t d = 0; d < facts_.size(); ++d) {
     labels_[d].prof = decision(static_cast<int32_t>(d)).profile;
@@ -68,18 +79,23 @@ const Decision& Governance::decision(int32_t document) const {
   const auto d = static_cast<size_t>(document);
   if (decided_[d] != generation_) {
     decisions_[d] = policy_.resolve(facts_[d], date_);
+    std::string reason;
+    if (excludes(kept_out_, facts_[d], reason)) {
+      decisions_[d].weights.assign(policy_.blocks().size(), 0.0F);
+      decisions_[d].profile = none_profile;
+      decisions_[d].excluded = true;
+    }
     decided_[d] = generation_;
   }
   return decisions_[d];
 }
 
 std::vector<uint8_t> Governance::admitted() const {
+  const BoundPolicy widest = policy_.widest();
   std::vector<uint8_t> admitted;
-  for (size_t d = 0; d < facts_.size(); ++d) admitted.push_back(keep(static_cast<int32_t>(d)) ? 1 : 0);
+  for (const DocumentFacts& facts : facts_) admitted.push_back(widest.resolve(facts, date_).excluded ? 0 : 1);
   return admitted;
 }
-
-void Governance::begin_step(const TrainingState& state) { step_ = state.step; }
 
 RouteTable Governance::table(const std::vector<Example>& examples) {
   const int blocks = static_cast<int>(policy_.blocks().size());
@@ -107,19 +123,6 @@ void Governance::change_profile(const std::string& name, const std::vector<float
   policy_.set_weights(static_cast<int>(found - profiles.begin()), weights);
   changed_[name] = weights;
   invalidate();
-}
-
-json Governance::state() const { return {{"named", named_}, {"weights", changed_}}; }
-
-void Governance::restore(const json& state) {
-  try {
-    named_ = state.at("named").get<std::set<std::string>>();
-    for (const auto& [name, weights] : state.at("weights").items()) {
-      change_profile(name, weights.get<std::vector<float>>());
-    }
-  } catch (const json::exception& e) {
-    throw Error("governance", "the state in the checkpoint is damaged: {}", e.what());
-  }
 }
 
 std::vector<Governance::Share> Governance::shares(const std::string& key) const {

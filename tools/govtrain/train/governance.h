@@ -16,6 +16,7 @@
 #include "tools/govtrain/data/dataset.h"
 #include "tools/govtrain/data/prepare.h"
 #include "tools/govtrain/data/sampler.h"
+#include "tools/govtrain/train/outside.h"
 #include "tools/govtrain/train/run_log.h"
 
 namespace govtrain {
@@ -23,7 +24,8 @@ namespace govtrain {
 // Metadata of a corpus record as the policy sees it: strings as they are, other JSON values as their JSON text.
 Meta policy_meta(const nlohmann::json& meta);
 
-// For prepare(): excludes the records and joined documents to which the policy gives weight 0 in every block.
+// For prepare(): excludes the records and joined documents to which the policy gives weight 0 in every block, whatever
+// its schedule does.
 Exclude exclude_by(const BoundPolicy& policy, const Date& date);
 
 // Something that changed between two steps.
@@ -37,10 +39,12 @@ struct GovernanceEvent {
 
 class Governance {
  public:
-  Governance(BoundPolicy policy, const Date& date, const Dataset& dataset);
+  // `file_policy`: the canonical text of the policy as its file gives it, if `policy` has more than that.
+  Governance(BoundPolicy policy, const Date& date, const Dataset& dataset, const std::string& file_policy = "");
 
-  // Takes every decision that is due before the step after `state.step` (with the epoch of its batch).
-  void begin_step(const TrainingState& state);
+  // Takes every decision that is due before the step after `state.step` (with the epoch of its batch): what was seen
+  // outside first (a newer policy, another day, revocations), then the policy's schedule.
+  void begin_step(const TrainingState& state, const Observation& outside = {});
   // False: the document is kept out from this step on, and its slots in the batch stay empty.
   bool keep(int32_t document) const { return !decision(document).excluded; }
   // The decisions for a batch, after begin_step() of its step.
@@ -63,7 +67,7 @@ class Governance {
   // What records say of each document; `prov` is filled in by the caller who stores the provenance. Up to date for the
   // documents of the last table().
   std::vector<DocumentLabel>& labels() { return labels_; }
-  // [documents] 1 where some block is admitted: the schedule of the run.
+  // [documents] 1 where some block is, or may come to be, admitted: the order of the run.
   std::vector<uint8_t> admitted() const;
 
   // For people: documents, tokens and mean weight per block, by the value of a metadata key and profile.
@@ -75,11 +79,29 @@ class Governance {
   std::vector<Share> shares(const std::string& key) const;
 
  private:
+  using Lists = std::vector<std::pair<std::string, std::vector<std::string>>>;
+
   void invalidate() { ++generation_; }
+  void replace_policy(const SeenFile& seen);
+  void advance_day(const Date& day, bool external);
+  void revoke(const SeenFile& seen);
+  // What `entries` name and nothing named before, as digests; they are kept out from now on.
+  std::vector<std::string> keep_out(const std::vector<std::string>& entries);
+  void schedule(const TrainingState& state);
+  Scheduler scheduler() const;
+  // Records of at most so many bytes as an entry of the log may have, the lists cut into parts.
+  void record(const std::string& kind, const nlohmann::json& head, const Lists& lists, const std::string& text,
+              bool external);
 
   BoundPolicy policy_;
   Date date_;
   const Dataset* dataset_;
+  std::string start_text_;  // the policy of the start, canonical, and the newest that was read from its file
+  std::string file_text_;
+  std::set<std::string> revoked_;    // entries; once in, always in
+  Exclusion kept_out_;               // the same
+  std::vector<Revocation> pending_;  // revocations of a later day, as the list says now
+  Scheduler scheduler_;
   std::vector<DocumentFacts> facts_;
   uint64_t generation_ = 1;                  // of the rules and weights
   mutable std::vector<Decision> decisions_;  // as of decided_

@@ -8,6 +8,7 @@
 
 #include "core/hash.h"
 #include "lineage/log_format.h"
+#include "lineage/note.h"
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/io/human.h"
 #include "tools/govtrain/train/publish.h"
@@ -35,12 +36,14 @@ Loop::Loop(FileSystem& fs, Session& session, const std::optional<ResumePoint>& p
       s_(session),
       config_(session.config),
       checkpoints_(fs, join_path(config_.run.out, "ckpt")),
+      outside_(config_, session.date),
       progress_(progress_mode(config_.log.progress), config_.log.every_seconds),
       schedule_(schedule(config_)) {
   require(fs_.make_dirs(join_path(config_.run.out, "ckpt")));
   if (point) {
     step_ = saved_step_ = point->state.step;
     tokens_ = point->state.tokens;
+    if (const auto part = point->state.parts.find("outside"); part != point->state.parts.end()) outside_.restore(*part);
   }
   started_step_ = step_;
   if (config_.lineage.enabled && config_.train.routing) {
@@ -82,6 +85,11 @@ void Loop::open_log(const std::optional<ResumePoint>& point) {
   if (point) require(checkpoints_.set_aside_after(step_));
   const uint64_t from = point ? point->state.log_size : 0;
   if (log_->size() > from) {
+    if (point) {
+      const NoteSigner key = require(load_note_key(fs_, RunLog::key_of_log(fs_, options)));
+      LogReader reader = require(LogReader::open(fs_, options.folder, key.public_key()), exit_unverified);
+      require(outside_.replay(reader, from, step_), exit_unverified);
+    }
     require(log_->control("rewind", {{"from", from}, {"to_step", step_}}));
     say(fmt::format("the log is ahead of the checkpoint: its records {} to {} are superseded, not deleted", from,
                     log_->size() - 2));
@@ -163,7 +171,7 @@ bool Loop::save_due() {
 void Loop::train_step() {
   const auto start = Clock::now();
   Governance& governance = *s_.governance;
-  governance.begin_step(training_state());
+  governance.begin_step(training_state(), outside_.look(step_ + 1));
   Batch batch = s_.sampler->next([&](int32_t document) { return governance.keep(document); });
   RouteTable route = governance.table(batch.examples);
   log_events(governance.take_events());
@@ -330,6 +338,7 @@ void Loop::save() {
   state.dataset_key = s_.prepared.key;
   state.config_json = training_config(config_).dump();
   state.parts["governance"] = s_.governance->state();
+  state.parts["outside"] = outside_.state();
   publish_checkpoint(checkpoints_, log_.get(), s_, state);
   require(checkpoints_.prune(config_.save.keep_last, config_.save.keep_every));
   saved_step_ = step_;

@@ -51,6 +51,7 @@ class Loop {
   Session& s_;
   const RunConfig& config_;
   CheckpointStore checkpoints_;
+  Outside outside_;
   std::unique_ptr<RunLog> log_;  // null: lineage.enabled is false
   MetricsWriter metrics_;
   Progress progress_;

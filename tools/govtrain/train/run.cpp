@@ -44,16 +44,17 @@ int run_training(const RunConfig& config, bool dry_run) {
   std::optional<ResumePoint> point;
   if (!dry_run || config.run.resume != "never") point = find_resume_point(fs, config);
 
-  Session session(fs, config, governing_date(config, point));
+  const auto part = [&](const char* name) {
+    return point ? point->state.parts.value(name, nlohmann::json()) : nlohmann::json();
+  };
+  Session session(fs, config, governing_date(config, point), part("governance"));
   int64_t first_step = 0;
   if (point) {
     check_same_training(*point, config, session.prepared.key, session.policy.policy().id());
     require(load_training(fs, point->folder, *session.model, session.trainer->optimizer()));
     if (session.withheld) load_withheld(fs, point->folder, point->state.parts, *session.withheld);
     try {
-      if (const auto part = point->state.parts.find("governance"); part != point->state.parts.end()) {
-        session.governance->restore(*part);
-      }
+      if (!part("governance").is_null()) session.governance->restore(part("governance"));
       session.sampler->set_state(
           {static_cast<uint64_t>(point->state.epoch), static_cast<uint64_t>(point->state.cursor)});
     } catch (const Error& e) {

@@ -35,6 +35,37 @@ void check_memory(const RunConfig& config, const TransformerConfig& shape) {
   }
 }
 
+constexpr const char* revocations_name = "revocations";
+
+Policy file_policy(const RunConfig& config, Diagnostics& diagnostics) {
+  std::optional<Policy> policy = config.policy.file.empty() ? Policy::parse("(no policy)", no_policy, diagnostics)
+                                                            : Policy::read(config.policy.file, diagnostics);
+  if (!policy) throw ConfigError(diagnostics);
+  if (!config.policy.revocations.empty()) {
+    for (const Exclusion& e : policy->exclusions) {
+      if (e.name == revocations_name)
+        diagnostics.error(e.at, "the name 'revocations' is that of the list in policy.revocations", "choose another");
+    }
+  }
+  if (diagnostics.has_errors()) throw ConfigError(diagnostics);
+  return std::move(*policy);
+}
+
+BoundPolicy bind(const RunConfig& config, Policy policy, Diagnostics& diagnostics) {
+  std::optional<BoundPolicy> bound =
+      BoundPolicy::bind(std::move(policy), layer_block_names(config.model.layers), diagnostics);
+  if (!bound) throw ConfigError(diagnostics);
+  return std::move(*bound);
+}
+
+// The policy without the revocations of the start: what a change of its file is compared with.
+std::string text_of_file(const BoundPolicy& bound, const RunConfig& config) {
+  Policy policy = bound.policy();
+  if (!config.policy.revocations.empty())
+    std::erase_if(policy.exclusions, [](const Exclusion& e) { return e.name == revocations_name; });
+  return policy.canonical();
+}
+
 Dataset open_dataset(const PrepareReport& prepared) { return require(Dataset::open(prepared.folder)); }
 
 }  // namespace
@@ -46,15 +77,36 @@ BlockMap layer_block_names(int64_t layers) {
   return blocks_by_layer(infos);
 }
 
-BoundPolicy bound_policy(const RunConfig& config) {
+BoundPolicy bound_policy(const RunConfig& config, const std::optional<Date>& date) {
   Diagnostics diagnostics;
-  std::optional<Policy> policy = config.policy.file.empty() ? Policy::parse("(no policy)", no_policy, diagnostics)
-                                                            : Policy::read(config.policy.file, diagnostics);
-  if (!policy) throw ConfigError(diagnostics);
-  std::optional<BoundPolicy> bound =
-      BoundPolicy::bind(std::move(*policy), layer_block_names(config.model.layers), diagnostics);
-  if (!bound) throw ConfigError(diagnostics);
-  return std::move(*bound);
+  Policy policy = file_policy(config, diagnostics);
+  if (!config.policy.revocations.empty()) {
+    const auto text = read_yaml_file(config.policy.revocations, {}, diagnostics);
+    const auto list = text ? read_revocations(config.policy.revocations, *text, diagnostics) : std::nullopt;
+    if (!list) throw ConfigError(diagnostics);
+    const Date day = date ? *date : policy_date(config);
+    std::vector<std::string> entries;
+    for (const Revocation& item : *list) {
+      if (!item.from || *item.from <= day) entries.push_back(item.entry);
+    }
+    if (!entries.empty()) policy.exclusions.push_back(as_exclusion(revocations_name, entries));
+  }
+  return bind(config, std::move(policy), diagnostics);
+}
+
+BoundPolicy starting_policy(const RunConfig& config, const Date& date, const nlohmann::json& part) {
+  const auto start = part.is_object() ? part.find("start") : part.end();
+  if (!part.is_object() || start == part.end() || !start->is_string()) return bound_policy(config, date);
+  if (!config.policy.watch && config.policy.revocations.empty()) return bound_policy(config, date);
+  Diagnostics diagnostics;
+  std::optional<Policy> saved = Policy::parse("the checkpoint's policy", *start, diagnostics);
+  if (!saved) throw ConfigError(diagnostics);
+  if (config.policy.watch) return bind(config, std::move(*saved), diagnostics);
+  Policy policy = file_policy(config, diagnostics);
+  for (Exclusion& e : saved->exclusions) {
+    if (e.name == revocations_name) policy.exclusions.push_back(std::move(e));
+  }
+  return bind(config, std::move(policy), diagnostics);
 }
 
 PrepareOptions prepare_options(const RunConfig& config) {
@@ -80,11 +132,11 @@ PrepareReport prepare_data(FileSystem& fs, const RunConfig& config, const BoundP
   }
 }
 
-Session::Session(FileSystem& fs, const RunConfig& run_config, const Date& day)
+Session::Session(FileSystem& fs, const RunConfig& run_config, const Date& day, const nlohmann::json& part)
     : config(run_config),
       backend(cpu_backend()),
       date(day),
-      policy(bound_policy(run_config)),
+      policy(starting_policy(run_config, day, part)),
       prepared(prepare_data(fs, run_config, policy, day)),
       dataset(open_dataset(prepared)) {
   const TransformerConfig shape = model_config(config, dataset.tokenizer().vocab_size());
@@ -93,7 +145,7 @@ Session::Session(FileSystem& fs, const RunConfig& run_config, const Date& day)
   model = std::make_unique<Transformer>(shape, static_cast<uint64_t>(config.run.seed), backend.allocator());
   blocks = blocks_by_layer(model->parameters().infos());
   model->parameters().assign_blocks(blocks);
-  governance = std::make_unique<Governance>(policy, date, dataset);
+  governance = std::make_unique<Governance>(policy, date, dataset, text_of_file(policy, config));
   SamplerOptions options;
   options.context = static_cast<int>(config.data.context);
   options.tokens_per_step = static_cast<int>(config.train.tokens_per_step);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
@@ -24,8 +25,14 @@ namespace govtrain {
 // The blocks of a model with so many layers, by name only: enough to bind a policy before there is a model.
 BlockMap layer_block_names(int64_t layers);
 
-// The policy of the configuration, bound to its model. Throws ConfigError.
-BoundPolicy bound_policy(const RunConfig& config);
+// The policy of the configuration, bound to its model, with what its revocation list names on `date` (today's, if none
+// is given) as one more exclusion, named "revocations". Throws ConfigError.
+BoundPolicy bound_policy(const RunConfig& config, const std::optional<Date>& date = std::nullopt);
+
+// The policy with which the run of a checkpoint began: where its files are followed while training (policy.watch,
+// policy.revocations), what they say today does not matter to a run that goes on. `part`: the checkpoint's part
+// "governance", or null.
+BoundPolicy starting_policy(const RunConfig& config, const Date& date, const nlohmann::json& part);
 
 PrepareOptions prepare_options(const RunConfig& config);
 
@@ -38,7 +45,8 @@ PrepareReport prepare_data(FileSystem& fs, const RunConfig& config, const BoundP
 class Session {
  public:
   // `date`: the day on which the policy is evaluated. Throws ConfigError, Error or Failure.
-  Session(FileSystem& fs, const RunConfig& config, const Date& date);
+  // `part`: as for starting_policy.
+  Session(FileSystem& fs, const RunConfig& config, const Date& date, const nlohmann::json& part = nullptr);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 

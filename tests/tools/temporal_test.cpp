@@ -1,0 +1,262 @@
+// Decisions that change while a run trains, through the real program: zero tolerance. Excluded later is the same
+// schedule with those slots empty; a run that goes on from an older checkpoint meets the same events at the same steps,
+// whatever the files say by then.
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "core/file.h"
+#include "core/hash.h"
+#include "tests/tools/tiny_run.h"
+#include "tools/govtrain/train/checkpoint.h"
+#include "tools/govtrain/train/session.h"
+#include "tools/govtrain/train/setup.h"
+
+using namespace govtrain;
+using govtrain::testing::TinyRun;
+using nlohmann::json;
+
+namespace {
+
+// As an editor should: under another name first.
+void put(const std::string& path, const std::string& text) {
+  std::ofstream(path + ".new") << text;
+  std::filesystem::rename(path + ".new", path);
+}
+
+std::vector<json> controls(const TinyRun::Log& log, const std::string& kind) {
+  std::vector<json> out;
+  for (const std::string& leaf : log.leaves) {
+    const json record = json::parse(leaf);
+    if (record.at("k") == kind) out.push_back(record);
+  }
+  return out;
+}
+
+// Everything that a reader sees but checkpoints, whose digests are compared by themselves, and the rewind.
+std::vector<std::string> story(const TinyRun::Log& log) {
+  std::vector<std::string> out;
+  for (const std::string& leaf : log.leaves) {
+    if (leaf_kind(leaf).value() != "rewind") out.push_back(leaf);
+  }
+  return out;
+}
+
+// The weights after training with the slots of what `gone` names empty from step `first` on. Uses the sampler and the
+// trainer only; the decisions are the starting policy's.
+std::unique_ptr<Session> reference(const TinyRun& tiny, const std::string& out, int64_t first,
+                                   const std::function<bool(const json& meta)>& gone) {
+  static std::vector<std::unique_ptr<RunConfigFile>> files;  // sessions refer to them
+  files.push_back(read_run_config(tiny.path(out), {}));
+  const RunConfig& config = files.back()->config;
+  REQUIRE_FALSE(files.back()->diagnostics.has_errors());
+  const Date day = policy_date(config);
+  auto session = std::make_unique<Session>(real_file_system(), config, day);
+  std::vector<Decision> decisions;
+  for (const DatasetDocument& d : session->dataset.documents()) {
+    DocumentFacts facts{hex(d.digest), hex(d.digest), {}};
+    for (const json& meta : d.provenance) facts.provenances.push_back(policy_meta(meta));
+    decisions.push_back(session->policy.resolve(facts, day));
+  }
+  const Schedule rate = schedule(config);
+  for (int64_t step = 1; step <= config.train.steps; ++step) {
+    const Batch batch = session->sampler->next([&](int32_t d) {
+      return step < first || !gone(session->dataset.documents()[static_cast<size_t>(d)].provenance.front());
+    });
+    RouteTable route(static_cast<int>(batch.examples.size()), static_cast<int>(session->policy.blocks().size()), 0);
+    for (int e = 0; e < route.examples; ++e) {
+      const Decision& d = decisions[static_cast<size_t>(batch.examples[static_cast<size_t>(e)].document)];
+      for (int b = 0; b < route.blocks; ++b) route.at(e, b) = d.weights[static_cast<size_t>(b)];
+    }
+    (void)session->trainer->step(Session::train_batch(batch), route, static_cast<uint64_t>(step - 1),
+                                 rate.at(step - 1));
+  }
+  return session;
+}
+
+bool same_weights(const Transformer& a, const Transformer& b) {
+  for (size_t i = 0; i < a.parameters().size(); ++i) {
+    const ConstView x = a.parameters()[i].value().cview(), y = b.parameters()[i].value().cview();
+    for (int64_t r = 0; r < x.rows; ++r)
+      if (std::memcmp(x.row(r), y.row(r), static_cast<size_t>(x.cols) * sizeof(float)) != 0) return false;
+  }
+  return true;
+}
+
+std::unique_ptr<Transformer> trained(const TinyRun& tiny, const std::string& out) {
+  const CheckpointStore store(real_file_system(), tiny.path(out + "/ckpt"));
+  return require(load_model(real_file_system(), store.path(store.steps().value().back())));
+}
+
+const std::vector<std::string> simulated = {"policy.clock=simulated", "policy.steps_per_day=5", "save.every=10",
+                                            "save.keep_last=9", "train.steps=40"};
+
+std::vector<std::string> with(std::vector<std::string> settings, const std::vector<std::string>& more) {
+  settings.insert(settings.end(), more.begin(), more.end());
+  return settings;
+}
+
+// Goes on from the checkpoint of `step` after the run has come to its end, and must come to the same end.
+void check_again(const TinyRun& tiny, const std::string& out, const std::vector<std::string>& settings, int64_t step) {
+  const std::string model = tiny.final_sha256(out, "model.safetensors");
+  const std::string state = tiny.final_sha256(out, "trainer_state.json");
+  const std::vector<std::string> told = story(tiny.log(out));
+  const CheckpointStore store(real_file_system(), tiny.path(out + "/ckpt"));
+  REQUIRE(tiny.run("corpus", out, with(settings, {"run.resume=" + store.path(step)})) == 0);
+  INFO(tiny.read(out + ".log"));
+  CHECK(tiny.final_sha256(out, "model.safetensors") == model);
+  CHECK(story(tiny.log(out)) == told);
+  CHECK(tiny.program({"lineage", "verify", tiny.path(out)}, out + ".verify.log") == 0);
+}
+
+}  // namespace
+
+TEST_CASE("revoked on a later day: the same bits as the same schedule with those slots empty", "[temporal][slow]") {
+  const TinyRun tiny;
+  put(tiny.path("revoked.txt"), "2026-06-03 source:doc-1?\n2026-06-03 source:doc-3\n");
+  const auto settings = with(simulated, {"policy.revocations=" + tiny.path("revoked.txt")});
+  REQUIRE(tiny.run("corpus", "run", settings) == 0);
+  INFO(tiny.read("run.log"));
+  const TinyRun::Log log = tiny.log("run");
+  const std::vector<json> revoked = controls(log, "revoke");
+  REQUIRE(revoked.size() == 2);  // what the list says, then the day
+  CHECK(revoked[0].at("step") == 1);
+  CHECK(revoked[0].at("pending").size() == 2);
+  const int64_t first = revoked[1].at("step");
+  CHECK(first == 11);  // two days of five steps
+  const std::vector<std::string> documents = revoked[1].at("documents");
+  CHECK(documents.size() > 5);
+  int before = 0;
+  for (const ExampleRecord& r : log.examples) {
+    if (!r.place || std::find(documents.begin(), documents.end(), r.ex) == documents.end()) continue;
+    CHECK(r.place->step < first);
+    ++before;
+  }
+  CHECK(before > 0);
+  const auto gone = [](const json& meta) {
+    const std::string source = meta.at("source");
+    return source == "doc-3" || (source.size() == 6 && source.rfind("doc-1", 0) == 0);
+  };
+  const auto model = trained(tiny, "run");
+  CHECK(same_weights(*model, *reference(tiny, "run", first, gone)->model));
+  CHECK_FALSE(same_weights(*model, *reference(tiny, "run", first + 1, gone)->model));  // the test can fail
+  check_again(tiny, "run", settings, 10);
+}
+
+TEST_CASE("a licence that ends in mid-run: weight zero from that step on, and a record before it", "[temporal][slow]") {
+  const TinyRun tiny;
+  std::string policy = tiny.read("policy.yaml");
+  const std::string rule = "when: {license: MIT}, profile: full";
+  policy.replace(policy.find(rule), rule.size(), rule + ", until: 2026-06-04");
+  put(tiny.path("policy.yaml"), policy);
+  REQUIRE(tiny.run("corpus", "run", simulated) == 0);
+  const TinyRun::Log log = tiny.log("run");
+  const std::vector<json> expired = controls(log, "expire");
+  REQUIRE(expired.size() == 1);
+  CHECK(expired[0].at("step") == 16);
+  CHECK(expired[0].at("day") == "2026-06-04");
+  CHECK(expired[0].at("rules") == json{"rule free"});
+  for (const ExampleRecord& r : log.examples) {
+    if (r.place) CHECK((r.prof == "shallow" || r.place->step < 16));
+  }
+  const auto gone = [](const json& meta) { return meta.at("license") == "MIT"; };
+  CHECK(same_weights(*trained(tiny, "run"), *reference(tiny, "run", 16, gone)->model));
+  check_again(tiny, "run", simulated, 10);
+  check_again(tiny, "run", simulated, 20);
+  // Where the day stands still, nothing expires.
+  REQUIRE(tiny.run("corpus", "fixed", {"train.steps=40"}) == 0);
+  CHECK(controls(tiny.log("fixed"), "expire").empty());
+}
+
+TEST_CASE("a schedule's profile: empty slots while it is zero, its weights in every record after", "[temporal][slow]") {
+  const TinyRun tiny;
+  std::string policy = tiny.read("policy.yaml");
+  policy.replace(policy.find("{embedding: 1, layer.0: 0.5, rest: 0}"), 37, "{all: 0}");
+  policy += "schedule:\n  - {name: open, profile: shallow, to: full, when: {step: 8}, over: 4}\n";
+  put(tiny.path("policy.yaml"), policy);
+  REQUIRE(tiny.run("corpus", "run", simulated) == 0);
+  INFO(tiny.read("run.log"));
+  int copyleft = 0;
+  const TinyRun::Log log = tiny.log("run");
+  for (const ExampleRecord& r : log.examples) {
+    if (!r.place || r.prof != "shallow") continue;
+    ++copyleft;
+    const float expected = static_cast<float>(std::min<int64_t>(r.place->step - 7, 4)) / 4;
+    CHECK(r.place->step >= 8);
+    CHECK(r.w == std::vector<float>(4, expected));
+  }
+  CHECK(copyleft > 10);
+  int changes = 0;
+  for (const json& p : controls(log, "profile")) changes += p.contains("schedule") ? 1 : 0;
+  CHECK(changes == 4);
+  check_again(tiny, "run", simulated, 10);  // in the middle of the way
+}
+
+TEST_CASE("a newer policy, a broken one and a revocation reach a run that trains; going on repeats them from the log",
+          "[temporal][slow]") {
+  const TinyRun tiny;
+  put(tiny.path("revoked.txt"), "# nothing yet\n");
+  const std::vector<std::string> settings = {"train.steps=4000",  "save.every=100",
+                                             "save.keep_last=99", "eval.every=0",
+                                             "policy.watch=true", "policy.revocations=" + tiny.path("revoked.txt")};
+  int status = -1;
+  std::thread trainer([&] { status = tiny.run("corpus", "run", settings); });
+  const auto wait_for = [&](const std::string& file, const std::string& text) {
+    for (int i = 0; i < 6000; ++i) {
+      if (tiny.read(file).find(text) != std::string::npos) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return false;
+  };
+  const std::string first = tiny.read("policy.yaml");
+  std::string second = first;
+  second.replace(second.find("version: 1"), 10, "version: 2");
+  second.replace(second.find("layer.0: 0.5"), 12, "layer.0: 0.0");
+  bool seen = wait_for("run/metrics.jsonl", "\"step\":120,");
+  put(tiny.path("policy.yaml"), first.substr(0, first.find("rules")));
+  seen = seen && wait_for("run/train.log", "stays in force");
+  put(tiny.path("policy.yaml"), second);
+  seen = seen && wait_for("run/train.log", "replaces tiny@");
+  put(tiny.path("revoked.txt"), "source:doc-1?\n");
+  seen = seen && wait_for("run/train.log", "are kept out from now on");
+  put(tiny.path("revoked.txt"), "source:doc-1?\nsource:doc-2?");  // half written
+  seen = seen && wait_for("run/train.log", "what was revoked stays");
+  trainer.join();
+  INFO(tiny.read("run.log"));
+  REQUIRE(status == 0);
+  REQUIRE(seen);
+  const TinyRun::Log log = tiny.log("run");
+  std::vector<json> replaced;
+  for (const json& p : controls(log, "policy"))
+    if (p.contains("step")) replaced.push_back(p);
+  REQUIRE(replaced.size() == 2);
+  CHECK(replaced[0].contains("problem"));
+  CHECK(replaced[1].at("version") == "2");
+  CHECK_FALSE(replaced[1].at("restricted").empty());
+  const int64_t step = replaced[1].at("step");
+  for (const ExampleRecord& r : log.examples) {
+    if (!r.place) continue;
+    CHECK((r.pol == replaced[1].at("id")) == (r.place->step >= step));
+    if (r.prof == "shallow") CHECK(r.w[1] == (r.place->step >= step ? 0.0F : 0.5F));
+  }
+  const std::vector<json> revoked = controls(log, "revoke");
+  REQUIRE(revoked.size() == 2);
+  CHECK_FALSE(revoked[0].at("documents").empty());
+  CHECK(revoked[1].at("problem").get<std::string>().find("half written") != std::string::npos);
+  // By now the files say what they said at first, and what was seen later is only in the log.
+  put(tiny.path("revoked.txt"), "# nothing\n");
+  const int64_t early = replaced[0].at("step").get<int64_t>() / 100 * 100;
+  const std::string model = tiny.final_sha256("run", "model.safetensors");
+  REQUIRE(tiny.run("corpus", "run",
+                   with(settings, {"run.resume=" + CheckpointStore(real_file_system(), tiny.path("run/ckpt"))
+                                                       .path(std::max<int64_t>(early - 100, 100))})) == 0);
+  INFO(tiny.read("run.log"));
+  CHECK(tiny.final_sha256("run", "model.safetensors") == model);
+  const TinyRun::Log again = tiny.log("run");
+  CHECK(again.examples == log.examples);
+  CHECK(controls(again, "revoke") == revoked);
+  CHECK(tiny.program({"lineage", "verify", tiny.path("run")}, "verify.log") == 0);
+}
