@@ -79,7 +79,8 @@ std::unique_ptr<Session> reference(const TinyRun& tiny, const std::string& out, 
 
 bool same_weights(const Transformer& a, const Transformer& b) {
   for (size_t i = 0; i < a.parameters().size(); ++i) {
-    const ConstView x = a.parameters()[i].value().cview(), y = b.parameters()[i].value().cview();
+    const auto x = a.parameters()[i].value().cview();
+    const auto y = b.parameters()[i].value().cview();
     for (int64_t r = 0; r < x.rows; ++r)
       if (std::memcmp(x.row(r), y.row(r), static_cast<size_t>(x.cols) * sizeof(float)) != 0) return false;
   }
@@ -88,7 +89,7 @@ bool same_weights(const Transformer& a, const Transformer& b) {
 
 std::unique_ptr<Transformer> trained(const TinyRun& tiny, const std::string& out) {
   const CheckpointStore store(real_file_system(), tiny.path(out + "/ckpt"));
-  return require(load_model(real_file_system(), store.path(store.steps().value().back())));
+  return std::move(load_model(real_file_system(), store.path(store.steps().value().back()))).value();
 }
 
 const std::vector<std::string> simulated = {"policy.clock=simulated", "policy.steps_per_day=5", "save.every=10",
