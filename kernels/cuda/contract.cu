@@ -134,18 +134,22 @@ __global__ void __launch_bounds__(kContractThreads) contract_fp32_kernel(OuterCo
   if (withheld) write_tile(c.withheld_grad, row, col, kept);
 }
 
-// norm2[e] += the tiles' shares, in tile order.
-__global__ void add_norms_kernel(OuterContraction c, int tiles) {
+__global__ void add_norms_kernel(Norms n, int parts) {
   const int e = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-  if (e >= c.examples || load(c.weight + e) == 0.0f) return;
-  double sum = load(c.norm2 + e);
-  for (int t = 0; t < tiles; ++t) sum += load(c.scratch + int64_t{t} * c.examples + e);
-  store(c.norm2 + e, sum);
+  if (e >= n.examples || load(n.weight + e) == 0.0f) return;
+  double sum = load(n.norm2 + e);
+  for (int t = 0; t < parts; ++t) sum += load(n.scratch + int64_t{t} * n.examples + e);
+  store(n.norm2 + e, sum);
 }
 
 unsigned tiles_of(int64_t n) { return static_cast<unsigned>((n + kContractTile - 1) / kContractTile); }
 
 }  // namespace
+
+void add_norms(const Norms& n, int parts, cudaStream_t stream) {
+  if (n.norm2 == nullptr) return;
+  launch("add_norms", add_norms_kernel, static_cast<unsigned>((n.examples + 63) / 64), 64, 0, stream, n, parts);
+}
 
 void contract_fp32(const OuterContraction& c, dim3 grid, cudaStream_t stream) {
   if (c.withheld == nullptr) {
@@ -169,9 +173,7 @@ void contract_outer(const OuterContraction& what, Precision precision, cudaStrea
   } else {
     contract_tensor(what, precision, grid, stream);
   }
-  if (what.norm2 == nullptr) return;
-  const auto blocks = static_cast<unsigned>((what.examples + 63) / 64);
-  launch("add_norms", add_norms_kernel, blocks, 64, 0, stream, what, static_cast<int>(grid.x * grid.y));
+  add_norms({what.weight, what.norm2, what.scratch, what.examples}, static_cast<int>(grid.x * grid.y), stream);
 }
 
 }  // namespace govtrain::cuda

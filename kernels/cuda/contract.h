@@ -1,4 +1,4 @@
-// The routed dW kernel on CUDA: parameter gradients of outer factors, example by example, as kernels/cpu/contract.cpp
+// The routed kernels on CUDA: parameter gradients of outer factors, example by example, as kernels/cpu/contract.cpp
 // does it. All pointers are device memory. Not here: gain, bias and scatter factors.
 #pragma once
 
@@ -43,5 +43,32 @@ int64_t contract_scratch(int64_t p, int64_t d, int examples);
 // tile of the gradient that needs it; the gradient is read and written once. Throws std::invalid_argument for more than
 // kMaxFactors factors.
 void contract_outer(const OuterContraction& what, Precision precision, cudaStream_t stream);
+
+// Gains and biases; float32 whatever the precision of the products.
+struct VectorFactor {
+  View dy;                      // [rows, columns]
+  View x;                       // gain: [rows, columns]; bias: no data
+  const float* mean = nullptr;  // gain: [rows], null means 0
+  const float* rstd = nullptr;  // gain: [rows]
+};
+
+// Members as in OuterContraction, for a parameter of [1, columns].
+struct VectorContraction {
+  VectorFactor factors[kMaxFactors];
+  int count = 0;
+  const int32_t* offsets = nullptr;
+  int examples = 0;
+  const float* weight = nullptr;
+  const float* withheld = nullptr;
+  float* grad = nullptr;
+  float* withheld_grad = nullptr;
+  int64_t columns = 0;
+  double* norm2 = nullptr;
+  double* scratch = nullptr;  // [contract_vector_scratch(columns, examples)], needed with norm2
+};
+
+int64_t contract_vector_scratch(int64_t columns, int examples);
+// The bits of the CPU backend for the gradients; norms sum squares in double.
+void contract_vector(const VectorContraction& what, cudaStream_t stream);
 
 }  // namespace govtrain::cuda

@@ -113,6 +113,16 @@ __device__ inline double block_sum(SharedSpan<double> part) {
 
 __device__ inline int tile_number() { return static_cast<int>(blockIdx.y * gridDim.x + blockIdx.x); }
 
+// norm2[e] += the shares [parts, examples] in `scratch`, in order of the parts, for examples with weight != 0. Does
+// nothing when norm2 is null.
+struct Norms {
+  const float* weight;
+  double* norm2;
+  const double* scratch;
+  int examples;
+};
+void add_norms(const Norms& n, int parts, cudaStream_t stream);
+
 void contract_fp32(const OuterContraction& c, dim3 grid, cudaStream_t stream);
 void contract_tensor(const OuterContraction& c, Precision precision, dim3 grid, cudaStream_t stream);
 

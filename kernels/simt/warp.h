@@ -160,3 +160,5 @@ inline float __fmaf_rn(float a, float b, float c) {
   if (govtrain::simt::observing) ++govtrain::simt::fma_count;
   return std::fma(a, b, c);
 }
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fsub_rn(float a, float b) { return a - b; }
