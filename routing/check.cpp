@@ -81,6 +81,9 @@ void check_profiles(const Policy& policy, Diagnostics& diagnostics) {
     for (const auto& entry : policy.controller->profiles) used.insert({entry.floor, entry.ceiling});
   }
   for (const ScheduleEntry& entry : policy.schedule) used.insert(entry.to);
+  for (int cell = 0; policy.entropy && cell < policy.entropy->cells(); ++cell) {
+    used.insert(policy.entropy->profile(cell));
+  }
   for (size_t i = 0; i < policy.profiles.size(); ++i) {
     if (used.count(static_cast<int>(i)) > 0) continue;
     diagnostics.warning(policy.profiles[i].at,

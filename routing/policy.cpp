@@ -65,6 +65,10 @@ std::vector<TableEntry> Policy::table() const {
     out.push_back({"privacy unlisted", profile_name(unlisted_privacy), json_text(profile_name(unlisted_privacy))});
   }
   for (const Exclusion& e : exclusions) out.push_back({"exclusion " + e.name, none_profile, exclusion_text(e)});
+  for (int cell = 0; entropy && cell < entropy->cells(); ++cell) {
+    const std::string profile = profile_name(entropy->profile(cell));
+    out.push_back({entropy->cell_name(cell), profile, json_text(profile)});
+  }
   return out;
 }
 
@@ -102,6 +106,11 @@ std::string Policy::canonical() const {
     std::vector<std::string> names;
     for (const Profile& profile : profiles) names.push_back(profile.name);
     parts.push_back("\"schedule\": " + schedule_text(schedule, names));
+  }
+  if (entropy) {
+    std::vector<std::string> names;
+    for (const Profile& p : profiles) names.push_back(p.name);
+    parts.push_back("\"entropy\": " + entropy->canonical(names));
   }
   return "{" + join(parts) + "}";
 }

@@ -11,6 +11,7 @@
 #include "routing/adaptation_spec.h"
 #include "routing/condition.h"
 #include "routing/date.h"
+#include "routing/entropy_rules.h"
 #include "routing/exclusion.h"
 #include "routing/profile.h"
 #include "routing/schedule.h"
@@ -63,19 +64,22 @@ class Policy {
   std::optional<AdaptationSpec> adaptation;
   std::optional<ControllerSpec> controller;
   std::vector<ScheduleEntry> schedule;
+  std::optional<EntropyRules> entropy;
 
   // The whole policy with its exclusion lists as one line of flow YAML (which is JSON): independent of comments,
   // layout and files; parse() of it gives the same policy and the same id.
   std::string canonical() const;
   // name@first 8 hex digits of SHA-256(canonical()).
   std::string id() const;
-  // [0] default, then the rules, the privacy classes, 'privacy unlisted' (if there are classes), the exclusions.
+  // [0] default, then the rules, the privacy classes, 'privacy unlisted' (if there are classes), the exclusions,
+  // the cells of the entropy bands.
   std::vector<TableEntry> table() const;
   int rule_index(size_t rule) const { return 1 + static_cast<int>(rule); }
   int privacy_index(size_t entry) const { return rule_index(rules.size()) + static_cast<int>(entry); }
   int exclusion_index(size_t entry) const {
     return privacy_index(privacy.empty() ? 0 : privacy.size() + 1) + static_cast<int>(entry);
   }
+  int entropy_index(int cell) const { return exclusion_index(exclusions.size()) + cell; }
   // The first day after `day` on which a window opens or closes: weights can change on their own only then.
   std::optional<Date> next_change(const Date& day) const;
   // (file, text) of what was read, for Diagnostics::add_source.

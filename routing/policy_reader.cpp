@@ -67,6 +67,9 @@ class PolicyReader {
       policy_.schedule = read_schedule(*node, lookup, diagnostics_);
       for (const ScheduleEntry& e : policy_.schedule) check_one_master(e);
     }
+    if (const YamlNode* node = top.optional("entropy")) {
+      policy_.entropy = read_entropy(*node, lookup, diagnostics_);
+    }
     top.finish();
     if (diagnostics_.errors() > errors) return {};
     return std::move(policy_);

@@ -113,6 +113,9 @@ std::optional<BoundPolicy> BoundPolicy::bind(Policy policy, const BlockMap& map,
   for (const PrivacyClass& entry : policy.privacy) out.profile_of_.push_back(entry.profile);
   if (!policy.privacy.empty()) out.profile_of_.push_back(policy.unlisted_privacy);
   out.profile_of_.resize(out.profile_of_.size() + policy.exclusions.size(), 0);
+  for (int cell = 0; policy.entropy && cell < policy.entropy->cells(); ++cell) {
+    out.profile_of_.push_back(policy.entropy->profile(cell));
+  }
   out.policy_ = std::move(policy);
   return out;
 }

@@ -19,6 +19,7 @@ Verb data_stats_verb();
 // policy_verbs.cpp
 Verb policy_check_verb();
 Verb policy_explain_verb();
+Verb policy_replay_verb();
 
 // config_verbs.cpp
 Verb config_show_verb();

@@ -6,6 +6,7 @@
 #include <optional>
 #include <sstream>
 
+#include "lineage/reader.h"
 #include "models/transformer.h"
 #include "routing/check.h"
 #include "routing/explain.h"
@@ -13,8 +14,11 @@
 #include "tools/govtrain/cli/commands.h"
 #include "tools/govtrain/cli/config_args.h"
 #include "tools/govtrain/cli/corpus_view.h"
+#include "tools/govtrain/cli/log_args.h"
 #include "tools/govtrain/cli/places.h"
 #include "tools/govtrain/data/format.h"
+#include "tools/govtrain/io/human.h"
+#include "tools/govtrain/train/band_replay.h"
 #include "tools/govtrain/train/setup.h"
 
 namespace govtrain {
@@ -142,6 +146,26 @@ std::shared_ptr<PolicyArgs> add_policy_args(CLI::App& app) {
   return args;
 }
 
+int replay(const LogArgs& args) {
+  FileSystem& fs = real_file_system();
+  const std::string folder = args.folder();
+  LogReader log = require(LogReader::open(fs, folder, args.read_key()), exit_unverified);
+  const BandReplay r = replay_bands(fs, folder, log);
+  const auto count = [](uint64_t n) { return grouped(static_cast<int64_t>(n)); };
+  fmt::print("steps      {}\n", count(r.steps));
+  fmt::print("examples   {} with a surprisal: {} in a band, {} with a weight that the band lowered\n",
+             count(r.examples), count(r.banded), count(r.lowered));
+  fmt::print("edges      {} records, from the surprisals of {} examples\n", count(r.edges), count(r.observed));
+  for (const std::string& problem : r.problems) fmt::print("problem: {}\n", problem);
+  if (r.problem_count > r.problems.size()) fmt::print("... and {} more\n", count(r.problem_count - r.problems.size()));
+  std::fflush(stdout);
+  if (r.problem_count > 0)
+    throw Failure(exit_unverified, fmt::format("policy replay FAILED: {} disagreement{}", count(r.problem_count),
+                                               r.problem_count == 1 ? "" : "s"));
+  fmt::print("policy replay OK: every edge, band, weight and deciding rule is what the recorded surprisals give\n");
+  return exit_ok;
+}
+
 }  // namespace
 
 Verb policy_check_verb() {
@@ -165,6 +189,17 @@ Verb policy_explain_verb() {
                 ->type_name("HEX");
             app.add_flag("--blocks", args->blocks, "Print the parameters that each block owns");
             return [args] { return explain(*args); };
+          }};
+}
+
+Verb policy_replay_verb() {
+  return {"policy replay", "Recompute the surprisal bands of a run from its log, and compare",
+          "Feeds the recorded surprisals to the bands of the recorded policy: edges, bands, weights and deciding rules "
+          "must come out as recorded. Exit status 4 when anything disagrees. Whether the log itself is whole says "
+          "'govtrain lineage verify'.",
+          [](CLI::App& app) {
+            auto log = add_log_args(app);
+            return [log] { return replay(*log); };
           }};
 }
 

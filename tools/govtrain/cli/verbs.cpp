@@ -9,10 +9,11 @@ const std::vector<Verb>& verbs() {
       run_verb(),           validate_verb(),       config_show_verb(),
       config_schema_verb(), config_docs_verb(),    config_diff_verb(),
       data_prepare_verb(),  data_inspect_verb(),   data_stats_verb(),
-      policy_check_verb(),  policy_explain_verb(), eval_verb(),
-      sample_verb(),        lineage_verify_verb(), lineage_show_verb(),
-      lineage_prove_verb(), inspect_verb(),        env_verb(),
-      completion_verb(),    version_verb(),        help_verb(),
+      policy_check_verb(),  policy_explain_verb(), policy_replay_verb(),
+      eval_verb(),          sample_verb(),         lineage_verify_verb(),
+      lineage_show_verb(),  lineage_prove_verb(),  inspect_verb(),
+      env_verb(),           completion_verb(),     version_verb(),
+      help_verb(),
   };
   return table;
 }

@@ -123,6 +123,11 @@ void describe_policy(Schema& s, RunConfig& c) {
   s.boolean("policy.watch", c.policy.watch,
             {.doc = "Reads the policy again before every step when it has changed; a valid newer version takes effect "
                     "at the next step."});
+  s.text(
+      "policy.reference", c.policy.reference,
+      {.doc = "Folder of the frozen model that a policy with 'entropy: {reference: frozen}' measures surprisal with: "
+              "a checkpoint with the same tokenizer, of any size.",
+       .path = true});
 }
 
 void describe_routing(Schema& s, RunConfig& c) {

@@ -56,6 +56,7 @@ struct RunConfig {
     int64_t steps_per_day = 0;  // of the simulated clock
     std::string revocations;    // file; empty: none
     bool watch = false;
+    std::string reference;  // folder of the frozen model that surprisal is measured with
   } policy;
   struct {
     std::string kind = "adamw";

@@ -67,6 +67,7 @@ class Governance {
   // What records say of each document; `prov` is filled in by the caller who stores the provenance. Up to date for the
   // documents of the last table().
   std::vector<DocumentLabel>& labels() { return labels_; }
+  const DocumentLabel& label(int32_t document) const { return labels_[static_cast<size_t>(document)]; }
   // [documents] 1 where some block is, or may come to be, admitted: the order of the run.
   std::vector<uint8_t> admitted() const;
 

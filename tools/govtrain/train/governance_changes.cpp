@@ -105,12 +105,15 @@ void Governance::replace_policy(const SeenFile& seen) {
     only.profiles = p.profiles;
     only.adaptation = p.adaptation;
     only.controller = p.controller;
+    only.entropy = p.entropy;
     for (Profile& profile : only.profiles) profile.entries.clear();
     return only.canonical();
   };
-  const bool sections = old.adaptation || old.controller || policy->adaptation || policy->controller;
+  const bool sections =
+      old.adaptation || old.controller || old.entropy || policy->adaptation || policy->controller || policy->entropy;
   if (sections && learned(*policy) != learned(old))
-    return refuse("'adaptation' and 'controller', with the list of profiles, cannot change while a run trains");
+    return refuse(
+        "'adaptation', 'controller' and 'entropy', with the list of profiles, cannot change while a run trains");
   BlockMap map;
   map.names = policy_.blocks();
   std::optional<BoundPolicy> bound = BoundPolicy::bind(*policy, map, diagnostics);

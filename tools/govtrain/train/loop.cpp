@@ -176,11 +176,21 @@ void Loop::train_step() {
   RouteTable route = governance.table(batch.examples);
   log_events(governance.take_events());
   arrange(batch, route, s_.trainer->skip_plan());
+  if (s_.entropy) {
+    s_.entropy->begin(batch, route);
+    log_events(s_.entropy->take_events());
+  }
   const double lr = schedule_.at(step_);
-  const StepResult result = s_.trainer->step(Session::train_batch(batch), route, static_cast<uint64_t>(step_), lr);
+  const StepResult result = s_.trainer->step(Session::train_batch(batch), route, static_cast<uint64_t>(step_), lr,
+                                             s_.entropy ? s_.entropy->complete() : CompleteRoute());
   if (result.non_finite) stop_on_non_finite(batch, result);
   if (log_) {
-    require(log_->step(step_ + 1, batch.examples, governance.labels(), governance.policy().policy().id(), result, lr));
+    require(log_->step(step_ + 1, batch, governance.labels(), governance.policy().policy().id(), result, lr,
+                       s_.entropy ? s_.entropy->marks() : std::vector<EntropyMark>()));
+  }
+  if (s_.entropy) {
+    s_.entropy->end(batch, step_ + 1, *s_.model);
+    log_events(s_.entropy->take_events());
   }
   if (s_.withheld) {
     for (json& record : s_.withheld->after_step(step_ + 1, result, lr)) note_review(std::move(record));
@@ -270,13 +280,17 @@ void Loop::show(const Batch& batch, const StepResult& result, double lr, double 
   }
   state.eta_seconds = trained_seconds_ / static_cast<double>(done) * static_cast<double>(state.steps - step_);
   progress_.update(state);
-  require(metrics_.log(step_, {{"loss", state.loss},
-                               {"lr", lr},
-                               {"grad_norm", state.norm},
-                               {"admitted", admitted},
-                               {"tokens", static_cast<double>(batch.rows.total())},
-                               {"tokens_per_second", state.tokens_per_second},
-                               {"step_ms", state.milliseconds}}));
+  std::vector<std::pair<std::string, double>> values = {{"loss", state.loss},
+                                                        {"lr", lr},
+                                                        {"grad_norm", state.norm},
+                                                        {"admitted", admitted},
+                                                        {"tokens", static_cast<double>(batch.rows.total())},
+                                                        {"tokens_per_second", state.tokens_per_second},
+                                                        {"step_ms", state.milliseconds}};
+  if (s_.entropy) {
+    for (auto& value : s_.entropy->metrics()) values.push_back(std::move(value));
+  }
+  require(metrics_.log(step_, values));
 }
 
 void Loop::evaluate() {
@@ -359,6 +373,7 @@ void Loop::finish() {
     if (s_.unigram) text += fmt::format(", a unigram model has {:.4f}", *s_.unigram);
     text += "\n" + effect_table(s_, *last_eval_);
   }
+  if (s_.entropy) text += s_.entropy->summary();
   text += fmt::format("model   {}\n", checkpoints_.path(step_));
   if (log_) {
     text += fmt::format("log     {} records, signed: {}\n", grouped(static_cast<int64_t>(log_->size())),

@@ -13,6 +13,14 @@ void publish_checkpoint(CheckpointStore& store, RunLog* log, const Session& sess
     state.parts[withheld_part] = session.withheld->part();
     tensors[withheld_file] = session.withheld->tensors();
   }
+  std::vector<NamedTensor> average;  // keeps what `tensors` points to
+  if (session.entropy) {
+    state.parts[entropy_part] = session.entropy->part();
+    average = session.entropy->average();
+    for (const NamedTensor& t : average) {
+      tensors[entropy_file].push_back({t.name, t.shape, {t.value.data(), static_cast<size_t>(t.value.size())}});
+    }
+  }
   const Tokenizer& tokenizer = session.dataset.tokenizer();
   const auto staged = require(store.stage(
       *session.model, session.trainer->optimizer(), state,
@@ -24,6 +32,7 @@ void publish_checkpoint(CheckpointStore& store, RunLog* log, const Session& sess
                             {"model", "sha256:" + staged.sha256.at("model.safetensors")},
                             {"optimizer", "sha256:" + staged.sha256.at("optimizer.safetensors")}};
     if (session.withheld) saved["withheld"] = "sha256:" + staged.sha256.at(withheld_file);
+    if (!average.empty()) saved["average"] = "sha256:" + staged.sha256.at(entropy_file);
     require(log->control("ckpt", std::move(saved)));
     require(log->flush());
     note = log->note();

@@ -60,6 +60,7 @@ int run_training(const RunConfig& config, bool dry_run) {
     } catch (const Error& e) {
       throw Failure(exit_data, point->folder + ": " + e.what());
     }
+    if (session.entropy) session.entropy->load(point->state.parts, point->folder);
     first_step = point->state.step;
     if (first_step >= config.train.steps) {
       fmt::print("{} is at step {}: the run is complete\n", point->folder, first_step);

@@ -77,8 +77,10 @@ Status RunLog::excluded(const ExampleRecord& record) {
   return log_.append(std::move(leaf)).status();
 }
 
-Status RunLog::step(int64_t step, const std::vector<Example>& examples, const std::vector<DocumentLabel>& labels,
-                    const std::string& policy_id, const StepResult& result, double lr) {
+Status RunLog::step(int64_t step, const Batch& batch, const std::vector<DocumentLabel>& labels,
+                    const std::string& policy_id, const StepResult& result, double lr,
+                    const std::vector<EntropyMark>& marks) {
+  const std::vector<Example>& examples = batch.examples;
   const RouteTable& route = result.route;
   const auto blocks = static_cast<size_t>(route.blocks);
   ExampleRecord record;
@@ -102,6 +104,11 @@ Status RunLog::step(int64_t step, const std::vector<Example>& examples, const st
       record.r[b] = route.rule[e * blocks + b];
       record.g[b] = result.norms.empty() ? 0 : static_cast<float>(result.norms[e * blocks + b]);
     }
+    if (!marks.empty()) {
+      record.ent = marks[e].ent;
+      record.band = marks[e].band;
+      record.slope = marks[e].slope;
+    }
     std::string leaf;
     if (Status s = write_leaf(leaf, record); !s.ok()) return s;
     if (auto appended = log_.append(std::move(leaf)); !appended.ok()) return appended.status();
@@ -111,8 +118,9 @@ Status RunLog::step(int64_t step, const std::vector<Example>& examples, const st
     factors.push_back(result.clips[b].factor);
     stepped.push_back(result.stepped[b] ? 1 : 0);
   }
-  nlohmann::json payload = {{"step", step},    {"examples", examples.size()}, {"loss", result.mean_loss()}, {"lr", lr},
-                            {"clip", factors}, {"stepped", stepped}};
+  nlohmann::json payload = {
+      {"step", step}, {"epoch", batch.epoch}, {"examples", examples.size()}, {"loss", result.mean_loss()},
+      {"lr", lr},     {"clip", factors},      {"stepped", stepped}};
   for (const BlockClip& clip : result.withheld) {
     // Numbers in JSON are finite; what is not is told as in example records.
     const double norm = clip.norm;

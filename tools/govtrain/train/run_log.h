@@ -11,6 +11,7 @@
 #include "core/file.h"
 #include "lineage/async_log.h"
 #include "lineage/record.h"
+#include "routing/bands.h"
 #include "routing/route_table.h"
 #include "tools/govtrain/data/sampler.h"
 #include "tools/govtrain/train/trainer.h"
@@ -47,9 +48,10 @@ class RunLog {
   // An example that was excluded when the run started: all weights 0, no step.
   Status excluded(const ExampleRecord& record);
   // `step` counts from 1, as in metrics and checkpoints. One record per example in batch order, then one `step` record:
-  // loss, learning rate, clip factor and whether it was stepped, per block. `labels` is indexed by Example::document.
-  Status step(int64_t step, const std::vector<Example>& examples, const std::vector<DocumentLabel>& labels,
-              const std::string& policy_id, const StepResult& result, double lr);
+  // loss, learning rate, clip factor and whether it was stepped, per block. `labels` is indexed by Example::document;
+  // `marks` [E], or empty without bands.
+  Status step(int64_t step, const Batch& batch, const std::vector<DocumentLabel>& labels, const std::string& policy_id,
+              const StepResult& result, double lr, const std::vector<EntropyMark>& marks);
 
   // Durable and signed.
   Status flush() { return log_.flush(); }

@@ -66,6 +66,32 @@ std::string text_of_file(const BoundPolicy& bound, const RunConfig& config) {
   return policy.canonical();
 }
 
+// The model that the policy's bands measure with; null when it is the trained one.
+std::unique_ptr<ReferenceModel> reference_model(FileSystem& fs, const Session& s) {
+  switch (s.policy.policy().entropy->source) {
+    case SurprisalSource::model:
+      return nullptr;
+    case SurprisalSource::average:
+      return ReferenceModel::average(*s.model, s.policy.policy().entropy->decay, s.backend);
+    case SurprisalSource::frozen:
+      return ReferenceModel::frozen(fs, s.config.policy.reference, s.dataset.tokenizer(), s.config.data.context,
+                                    s.backend);
+  }
+  return nullptr;
+}
+
+// A key that nothing reads, and a policy that lacks its model, are mistakes.
+void check_reference(const RunConfig& config, const Policy& policy) {
+  const bool frozen = policy.entropy && policy.entropy->source == SurprisalSource::frozen;
+  if (frozen == !config.policy.reference.empty()) return;
+  throw Failure(exit_usage, frozen ? fmt::format("policy {} measures surprisal with a frozen model: name its folder in "
+                                                 "policy.reference",
+                                                 policy.name)
+                                   : fmt::format("policy.reference is {}, but policy {} does not say 'entropy: "
+                                                 "{{reference: frozen}}'",
+                                                 config.policy.reference, policy.name));
+}
+
 Dataset open_dataset(const PrepareReport& prepared) { return require(Dataset::open(prepared.folder)); }
 
 }  // namespace
@@ -139,6 +165,7 @@ Session::Session(FileSystem& fs, const RunConfig& run_config, const Date& day, c
       policy(starting_policy(run_config, day, part)),
       prepared(prepare_data(fs, run_config, policy, day)),
       dataset(open_dataset(prepared)) {
+  check_reference(config, policy.policy());
   const TransformerConfig shape = model_config(config, dataset.tokenizer().vocab_size());
   for (const std::string& problem : shape.problems()) throw Failure(exit_usage, problem);
   check_memory(config, shape);
@@ -154,6 +181,10 @@ Session::Session(FileSystem& fs, const RunConfig& run_config, const Date& day, c
   sampler = std::make_unique<Sampler>(dataset, options, admitted);
   trainer = std::make_unique<Trainer>(*model, backend, optimizer_options(config), trainer_options(config));
   withheld = make_withheld_keeper(fs, config, *model, backend);
+  if (policy.policy().entropy && config.train.routing) {
+    entropy = std::make_unique<EntropyRouter>(*governance, dataset, reference_model(fs, *this),
+                                              config.train.micro_batch_tokens);
+  }
   evaluator =
       std::make_unique<Evaluator>(dataset, "package", options.context, options.tokens_per_step, config.eval.max_tokens);
   unigram = unigram_loss(dataset, admitted);

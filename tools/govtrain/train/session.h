@@ -15,6 +15,7 @@
 #include "tools/govtrain/data/dataset.h"
 #include "tools/govtrain/data/prepare.h"
 #include "tools/govtrain/data/sampler.h"
+#include "tools/govtrain/train/entropy_router.h"
 #include "tools/govtrain/train/evaluate.h"
 #include "tools/govtrain/train/governance.h"
 #include "tools/govtrain/train/trainer.h"
@@ -62,6 +63,7 @@ class Session {
   std::unique_ptr<Sampler> sampler;
   std::unique_ptr<Trainer> trainer;
   std::unique_ptr<WithheldKeeper> withheld;  // null: discarded
+  std::unique_ptr<EntropyRouter> entropy;    // null: the policy has no bands, or the run is not routed
   std::unique_ptr<Evaluator> evaluator;
   std::optional<double> unigram;  // nats per token on the validation split
 

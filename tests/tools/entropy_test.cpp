@@ -1,0 +1,228 @@
+// Surprisal bands in whole runs: laws 2, 3 and 8 with bands and slopes on, what the log says, and its replay. Zero
+// bits.
+#include <catch2/catch.hpp>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <set>
+
+#include "core/file.h"
+#include "lineage/reader.h"
+#include "tests/tools/tiny_run.h"
+#include "tools/govtrain/train/band_replay.h"
+
+using namespace govtrain;
+using govtrain::testing::TinyDocument;
+using govtrain::testing::TinyRun;
+
+namespace {
+
+const char* const weights = "model.safetensors";
+const char* const moments = "optimizer.safetensors";
+
+const std::string quantiles = "profiles: [shallow, low, full], warmup: 12, error: 0.02, update_every: 2, window: 30";
+const std::string slopes =
+    "warmup: 12, window: 30, slope: {by: license, edges: [-0.01], min_points: 2}, profiles: [[shallow, low], [low, "
+    "full], full]";
+
+// The tiny run's policy with this section 'entropy'. Copyleft documents stay in the shallow half.
+void write_policy(const TinyRun& tiny, const std::string& entropy) {
+  std::ofstream(tiny.path("policy.yaml")) << "policy: tiny\nversion: 1\ndefault: none\n"
+                                             "profiles:\n"
+                                             "  full: {all: 1}\n"
+                                             "  low: {embedding: 1, layer.0: 1, layer.1: 0.5, rest: 0.25}\n"
+                                             "  shallow: {embedding: 1, layer.0: 0.5, rest: 0}\n"
+                                             "rules:\n"
+                                             "  - {name: free, when: {license: MIT}, profile: full}\n"
+                                             "  - {name: copyleft, when: {license: GPL-3.0-only}, profile: shallow}\n"
+                                             "  - {name: unclear, when: {class: uncertain}, profile: none}\n"
+                                          << "entropy: {" << entropy << "}\n";
+}
+
+std::vector<std::string> kind(const TinyRun::Log& log, const std::string& wanted) {
+  std::vector<std::string> out;
+  for (const std::string& leaf : log.leaves) {
+    if (leaf_kind(leaf).value() == wanted) out.push_back(leaf);
+  }
+  return out;
+}
+
+std::vector<std::string> trained(const TinyRun::Log& log) {
+  std::vector<std::string> out = kind(log, "ex");
+  std::erase_if(out, [](const std::string& leaf) { return !parse_example(leaf).value().place; });
+  return out;
+}
+
+BandReplay replay(const TinyRun& tiny, const std::string& out) {
+  FileSystem& fs = real_file_system();
+  const std::string folder = tiny.path(out + "/lineage");
+  LogReader log = std::move(LogReader::open(fs, folder, read_log_key(fs, folder).value())).value();
+  return replay_bands(fs, folder, log);
+}
+
+void run(const TinyRun& tiny, const std::string& corpus, const std::string& out, std::vector<std::string> settings) {
+  settings.insert(settings.begin(), "train.steps=20");
+  const int status = tiny.run(corpus, out, settings);
+  INFO(tiny.read(out + ".log"));
+  REQUIRE(status == 0);
+}
+
+}  // namespace
+
+TEST_CASE("bands are decided, logged, named by the rules, and come out the same when the log is replayed") {
+  const TinyRun tiny;
+  write_policy(tiny, GENERATE(as<std::string>{}, quantiles, slopes, "reference: {ema: 0.9}, " + quantiles));
+  run(tiny, "corpus", "run", {});
+  const TinyRun::Log log = tiny.log("run");
+  std::set<int32_t> bands;
+  size_t lowered = 0, without = 0;
+  for (const ExampleRecord& r : log.examples) {
+    if (!r.place) continue;
+    CHECK(r.ent.has_value());
+    if (!r.band) ++without;
+    if (r.band) bands.insert(*r.band);
+    for (const int32_t rule : r.r) lowered += rule >= 4 ? 1 : 0;  // default, three rules, then the bands
+    if (r.prof == "shallow") CHECK((r.w[2] == 0 && r.w[3] == 0));
+  }
+  CHECK(bands.size() > 1);
+  CHECK(lowered > 0);
+  CHECK(without >= 12);  // the warm-up
+  const std::string policy = kind(log, "policy").at(0);
+  CHECK(policy.find("\"name\":\"entropy band 0") != std::string::npos);
+  CHECK(tiny.read("run/metrics.jsonl").find("\"band/0/examples\":") != std::string::npos);
+  CHECK(tiny.read("run.log").find("entropy band 0") != std::string::npos);
+  const BandReplay report = replay(tiny, "run");
+  CHECK(report.problems.empty());
+  CHECK(report.steps == 20);
+  CHECK(report.banded > 0);
+  CHECK(report.edges == kind(log, "bands").size());
+  CHECK(report.edges > 2);
+  CHECK(tiny.program({"policy", "replay", tiny.path("run")}, "replay.log") == 0);
+  CHECK(tiny.program({"lineage", "verify", tiny.path("run")}, "verify.log") == 0);
+}
+
+TEST_CASE("micro-batches, threads and what is skipped change no bit of a run with bands and slopes", "[slow]") {
+  const TinyRun tiny;
+  write_policy(tiny, GENERATE(as<std::string>{}, slopes, "reference: {ema: 0.9}, " + quantiles));
+  run(tiny, "corpus", "a", {"run.threads=1"});
+  run(tiny, "corpus", "b", {"run.threads=3", "train.micro_batch_tokens=70", "routing.skip=false"});
+  CHECK(tiny.final_sha256("a", weights) == tiny.final_sha256("b", weights));
+  CHECK(tiny.final_sha256("a", moments) == tiny.final_sha256("b", moments));
+  const auto unplaced = [](const TinyRun::Log& log) {
+    std::multiset<std::string> out;
+    for (const std::string& leaf : trained(log)) {
+      ExampleRecord r = parse_example(leaf).value();
+      r.place->i = r.place->mb = 0;
+      std::string text;
+      REQUIRE(write_leaf(text, r).ok());
+      out.insert(text);
+    }
+    return out;
+  };
+  CHECK(unplaced(tiny.log("a")) == unplaced(tiny.log("b")));
+}
+
+TEST_CASE("law 2: confined documents are measured, but none is observed by the edges", "[slow]") {
+  const TinyRun tiny;
+  write_policy(tiny, quantiles);
+  run(tiny, "corpus", "reference", {});  // any weights will do
+  write_policy(tiny, "reference: frozen, " + GENERATE(as<std::string>{}, quantiles, slopes));
+  const std::string frozen = "policy.reference=" + tiny.path("reference/ckpt/step-000020");
+  // Words in another order: as many tokens, so that the batches stay the same, but another surprisal.
+  std::vector<TinyDocument> other = TinyRun::default_documents(1);
+  for (TinyDocument& d : other) {
+    if (d.license == "GPL-3.0-only") std::reverse(d.text.begin(), d.text.end() - 1);
+  }
+  tiny.write_corpus("other", other);
+  run(tiny, "corpus", "a", {frozen});
+  run(tiny, "other", "b", {frozen});
+  const auto raw = [&](const std::string& out) {
+    std::map<std::string, float> by;
+    std::set<std::string> confined;
+    for (const ExampleRecord& r : tiny.log(out).examples) {
+      if (!r.place) continue;
+      if (r.prof == "shallow") confined.insert(r.ex);
+      const auto [at, fresh] = by.emplace(r.ex + std::to_string(r.span_begin), *r.ent);
+      CHECK(at->second == *r.ent);  // frozen: an example's surprisal never changes
+    }
+    CHECK(confined.size() > 5);
+    return by;
+  };
+  CHECK(raw("a") != raw("b"));
+  CHECK(replay(tiny, "a").problems.empty());
+  CHECK(replay(tiny, "b").problems.empty());
+  // Only the free ones were observed.
+  for (const std::string out : {"a", "b"}) {
+    uint64_t may = 0;
+    for (const ExampleRecord& r : tiny.log(out).examples) may += r.place && r.prof == "full" ? 1 : 0;
+    CHECK(replay(tiny, out).observed == may);
+  }
+}
+
+TEST_CASE("law 3: documents that the policy excludes are absent, bands and slopes on", "[slow]") {
+  const TinyRun tiny;
+  write_policy(tiny, GENERATE(as<std::string>{}, slopes, "reference: {ema: 0.9}, " + quantiles));
+  std::vector<TinyDocument> all = TinyRun::default_documents(3), without;
+  for (const TinyDocument& d : all) {
+    if (d.cls != "uncertain") without.push_back(d);
+  }
+  tiny.write_corpus("all", all);
+  tiny.write_corpus("without", without);
+  run(tiny, "all", "a", {});
+  run(tiny, "without", "b", {});
+  CHECK(tiny.final_sha256("a", weights) == tiny.final_sha256("b", weights));
+  CHECK(trained(tiny.log("a")) == trained(tiny.log("b")));
+  CHECK(kind(tiny.log("a"), "bands") == kind(tiny.log("b"), "bands"));
+}
+
+TEST_CASE("killed and resumed with bands, slopes or an averaged reference: the same bits, and the replay agrees",
+          "[slow]") {
+  const TinyRun tiny;
+  const std::string policy = GENERATE(as<std::string>{}, slopes, "reference: {ema: 0.9}, " + quantiles);
+  write_policy(tiny, policy);
+  const std::vector<std::string> settings = {"train.steps=60", "save.every=2", "run.resume=auto",
+                                             "lineage.flush_records=16"};
+  const auto start = std::chrono::steady_clock::now();
+  REQUIRE(tiny.run("corpus", "straight", settings) == 0);
+  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start);
+  int kills = 0;
+  for (int i = 2; i < 9; ++i) {
+    const int status = tiny.run("corpus", "run", settings, took * i / 10);
+    kills += status == 128 + SIGKILL ? 1 : 0;
+    if (status == 0) break;
+  }
+  INFO(tiny.read("run.log"));
+  REQUIRE(tiny.run("corpus", "run", settings) == 0);
+  CHECK(kills > 0);
+  CHECK(tiny.final_sha256("run", weights) == tiny.final_sha256("straight", weights));
+  CHECK(tiny.final_sha256("run", moments) == tiny.final_sha256("straight", moments));
+  const std::string file = "entropy_reference.safetensors", digest = tiny.final_sha256("straight", file);
+  if (digest.size() == 64) CHECK(tiny.final_sha256("run", file) == digest);
+  CHECK((digest.size() == 64) == (policy.find("ema") != std::string::npos));
+  CHECK(trained(tiny.log("run")) == trained(tiny.log("straight")));
+  CHECK(kind(tiny.log("run"), "bands") == kind(tiny.log("straight"), "bands"));
+  CHECK(replay(tiny, "run").problems.empty());
+}
+
+TEST_CASE("a frozen reference must be named, have the same tokenizer, and stay the same") {
+  const TinyRun tiny;
+  const std::string what = "reference: frozen, " + quantiles;
+  run(tiny, "corpus", "reference", {});
+  const std::string folder = tiny.path("reference/ckpt/step-000020");
+  const auto refused = [&](const std::vector<std::string>& settings, int status, const std::string& text) {
+    std::filesystem::remove(tiny.path("bad.log"));
+    CHECK(tiny.run("corpus", "bad", settings) == status);
+    INFO(tiny.read("bad.log"));
+    CHECK(tiny.read("bad.log").find(text) != std::string::npos);
+    CHECK_FALSE(std::filesystem::exists(tiny.path("bad")));
+  };
+  refused({"policy.reference=" + folder}, 2, "does not say 'entropy: {reference: frozen}'");
+  write_policy(tiny, what);
+  refused({}, 2, "name its folder in policy.reference");
+  refused({"policy.reference=" + folder, "data.tokenizer.kind=sentencepiece", "data.tokenizer.vocab_size=320"}, 3,
+          "with the same tokenizer");
+  run(tiny, "corpus", "good", {"policy.reference=" + folder, "save.every=10"});
+  CHECK(replay(tiny, "good").problems.empty());
+  CHECK(kind(tiny.log("good"), "bands").at(0).find("\"reference\":{\"model\":\"sha256:") != std::string::npos);
+}
