@@ -4,8 +4,10 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "autograd/tape.h"
+#include "autograd/technique.h"
 
 namespace govtrain {
 
@@ -51,6 +53,11 @@ Var dropout(Var x, float rate);
 // One sum per example, in double. When logits was moved in and is being trained on, its storage becomes the gradient.
 // row_loss [rows], if given, receives the loss of each row (0 where it does not count).
 Losses cross_entropy(Var logits, std::span<const int32_t> target, std::span<float> row_loss = {});
+
+// x itself; its gradient is multiplied, example by example, by the weight of the block of each segment, and is exactly
+// 0 where that weight is 0. Segments cover the columns in order; none: no gate. Where no example of the batch is let
+// through, nothing below is recorded for the sake of x.
+Var gate(Var x, const std::vector<GateSegment>& segments);
 
 // y[j] = x[index[j]]. Eval mode only: the rows of the result are no longer the rows of the batch.
 Var take_rows(const Var& x, std::span<const int32_t> index);

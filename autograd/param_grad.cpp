@@ -69,7 +69,9 @@ ParamGrad::ParamGrad(ParameterSet& set, Backend& backend, const Rows& rows)
 }
 
 ParamGrad ParamGrad::plain(ParameterSet& set, Backend& backend, const Rows& rows) {
-  return ParamGrad(set, backend, rows);
+  ParamGrad grads(set, backend, rows);
+  grads.gate_.assign(static_cast<size_t>(set.blocks()), {});  // of no weights: gates are open
+  return grads;
 }
 
 ParamGrad::ParamGrad(ParameterSet& set, Backend& backend, const Rows& rows, const RouteTable& route,
@@ -82,8 +84,17 @@ ParamGrad::ParamGrad(ParameterSet& set, Backend& backend, const Rows& rows, cons
                 route.examples, route.blocks);
   }
   const auto examples = static_cast<size_t>(route.examples);
+  RouteTable own = route;
+  if (options.gates != nullptr) {
+    if (options.withheld) throw Error("param_grad", "withheld gradients; expected the technique 'scale' alone");
+    for (int b = 0; b < blocks_; ++b) gate_.push_back(route.column(b));
+    const auto n = static_cast<size_t>(blocks_);
+    for (size_t e = 0; e < examples; ++e) {
+      options.gates->parameter_weights({route.weight.data() + e * n, n}, {own.weight.data() + e * n, n});
+    }
+  }
   for (int b = 0; b < blocks_; ++b) {
-    weight_.push_back(route.column(b));
+    weight_.push_back(own.column(b));
     norm2_.emplace_back(options.norms ? examples : 0, 0.0);
     std::vector<float> rest;
     for (size_t e = 0; e < examples; ++e) {
@@ -106,6 +117,11 @@ ParamGrad::ParamGrad(ParameterSet& set, Backend& backend, const Rows& rows, cons
     if (options.withheld && !p.withheld_.defined()) p.withheld_ = zeros_like(p, backend);
     if (options.withheld && p.withholds_.size() != p.slices_.size()) p.withholds_.assign(p.slices_.size(), false);
   }
+}
+
+bool ParamGrad::gate_opens(int block) const {
+  const std::vector<float>& w = gate_[static_cast<size_t>(block)];
+  return !routed_ || std::any_of(w.begin(), w.end(), [](float v) { return v != 0.0f; });
 }
 
 void ParamGrad::expect(const Parameter& p) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "autograd/parameter.h"
+#include "autograd/technique.h"
 #include "core/rows.h"
 #include "kernels/backend.h"
 #include "routing/route_table.h"
@@ -24,6 +25,9 @@ struct ParamGradOptions {
   // Negative: more than all, so that admitted and withheld still add up to g_i. Admitted or amplified (w >= 1):
   // nothing.
   bool withheld = false;
+  // The model's gates; null: none. Then the weights of the table are those of the gates, and parameters take what
+  // GatePlan::parameter_weights makes of them; not together with `withheld`. Must outlive the ParamGrad.
+  const GatePlan* gates = nullptr;
 };
 
 // The gradients of one batch (or micro-batch). They are added to what the parameters already hold: several
@@ -40,6 +44,10 @@ class ParamGrad {
 
   // False when nobody is admitted to any slice of `p`: its gradient need not be computed.
   bool active(const Parameter& p) const { return active_[static_cast<size_t>(p.index())]; }
+  // The table's weights of a block, one for each example, for gates; empty in plain training, which has none.
+  std::span<const float> gate_weights(int block) const { return gate_[static_cast<size_t>(block)]; }
+  // Whether a gate of this block lets any example through.
+  bool gate_opens(int block) const;
   // Announces one use; Tape::backward does so for every use that it will reach, before the first add.
   void expect(const Parameter& p);
   // One use's factor. `keep` and `index` own what the factor points into. Does nothing when `p` is not active.
@@ -69,7 +77,8 @@ class ParamGrad {
   bool routed_ = false;
   ParamGradOptions options_;
   int blocks_ = 0;
-  std::vector<std::vector<float>> weight_;    // [B][E]
+  std::vector<std::vector<float>> gate_;      // [B][E] as in the table; empty: no gates
+  std::vector<std::vector<float>> weight_;    // [B][E] of the parameters
   std::vector<std::vector<float>> withheld_;  // [B][E]; empty: none
   std::vector<std::vector<double>> norm2_;    // [B][E]
   std::vector<bool> admits_;                  // [B] some weight is not 0

@@ -100,6 +100,10 @@ class Tape {
   // The key of the next dropout of the model. Throws Error when the step key has no example ids.
   DropoutKey next_dropout();
 
+  // What was known of the gradients before the forward pass; may be null.
+  const ParamGrad* known() const { return known_; }
+  // For ops. A value through which no gradient goes.
+  Var constant(Tensor value) { return Var(this, -1, std::move(value)); }
   // For ops. Adds a node: `inputs` are node numbers (-1 allowed), `uses` the parameters whose factors its backward
   // hands over. Backward receives the gradient of the result, shaped like it. In eval mode, and where no gradient is
   // needed, only wraps the value: what the closure holds is let go.

@@ -183,19 +183,23 @@ Var Transformer::hidden(Tape& tape, const TokenBatch& batch, const ObserveStage&
     ++stage;
   };
   Var x = dropout(embedding(tape, *embed_, batch.tokens, positions_, position), rate);
+  x = gate(std::move(x), gates_.embedding);
   seen(x);
-  for (const Layer& y : layers_) {
+  gates_.layers.resize(layers_.size());
+  for (size_t l = 0; l < layers_.size(); ++l) {
+    const Layer& y = layers_[l];
+    const LayerGates& g = gates_.layers[l];
     {
       const Var h = norm(x, *y.norm1, y.norm1_bias);
-      Var q = linear(h, *y.q, y.q_bias);
-      Var k = linear(h, *y.k, y.k_bias);
-      Var v = linear(h, *y.v, y.v_bias);
+      Var q = gate(linear(h, *y.q, y.q_bias), g.q);
+      Var k = gate(linear(h, *y.k, y.k_bias), g.k);
+      Var v = gate(linear(h, *y.v, y.v_bias), g.v);
       const Var mixed = attention(std::move(q), std::move(k), std::move(v), attend);
-      Var branch = dropout(linear(mixed, *y.o, y.o_bias), rate);
-      x = add(std::move(x), std::move(branch));
+      Var branch = gate(dropout(linear(mixed, *y.o, y.o_bias), rate), g.attention_branch);
+      x = gate(add(std::move(x), std::move(branch)), g.after_attention);
     }
-    Var branch = dropout(mlp(norm(x, *y.norm2, y.norm2_bias), y), rate);
-    x = add(std::move(x), std::move(branch));
+    Var branch = gate(dropout(mlp(norm(x, *y.norm2, y.norm2_bias), y), rate), g.mlp_branch);
+    x = gate(add(std::move(x), std::move(branch)), g.after_mlp);
     seen(x);
   }
   Var out = norm(x, *final_norm_, final_norm_bias_);
@@ -203,7 +207,7 @@ Var Transformer::hidden(Tape& tape, const TokenBatch& batch, const ObserveStage&
   return out;
 }
 
-Var Transformer::head(const Var& hidden) { return linear(hidden, *head_); }
+Var Transformer::head(const Var& hidden) { return gate(linear(hidden, *head_), gates_.logits); }
 
 Var Transformer::forward(Tape& tape, const TokenBatch& batch) { return head(hidden(tape, batch)); }
 

@@ -35,7 +35,11 @@ class Transformer {
   const TransformerConfig& config() const { return config_; }  // resolved
   ParameterSet& parameters() { return set_; }
   const ParameterSet& parameters() const { return set_; }
-  int stages() const { return static_cast<int>(config_.layers) + 2; }  // of ObserveStage
+  // Puts the gates of the techniques into the backward pass; the forward pass stays as it is, bit for bit. For the
+  // blocks that are assigned now. Throws Error with everything for which they do not allow it.
+  void set_techniques(const Techniques& techniques);
+  const GatePlan* gates() const { return gates_.any ? &gates_.plan : nullptr; }  // null: scale alone
+  int stages() const { return static_cast<int>(config_.layers) + 2; }            // of ObserveStage
 
   // Logits [rows, vocab]. Throws Error on tokens out of range and on examples longer than the context.
   Var forward(Tape& tape, const TokenBatch& batch);
@@ -46,12 +50,22 @@ class Transformer {
   Losses loss(Tape& tape, const TokenBatch& batch, std::span<const int32_t> target, std::span<float> row_loss = {});
 
  private:
+  struct LayerGates {
+    std::vector<GateSegment> q, k, v, attention_branch, after_attention, mlp_branch, after_mlp;
+  };
+  struct Gates {
+    std::vector<LayerGates> layers;
+    std::vector<GateSegment> embedding, logits;
+    GatePlan plan;
+    bool any = false;
+  };
   struct Layer {
     Parameter *norm1, *norm1_bias, *q, *q_bias, *k, *k_bias, *v, *v_bias, *o, *o_bias;
     Parameter *norm2, *norm2_bias, *gate, *gate_bias, *up, *up_bias, *down, *down_bias;
   };
   Transformer(const TransformerConfig& config, Allocator& allocator);  // values undefined
   void build();
+  void place_boundaries(const std::function<void(const std::string&)>& problem);
   void initialise(uint64_t seed);
   Var norm(const Var& x, Parameter& gain, Parameter* bias) const;
   Var mlp(const Var& x, const Layer& layer) const;
@@ -61,6 +75,7 @@ class Transformer {
   Parameter* embed_ = nullptr;
   Parameter* positions_ = nullptr;
   std::vector<Layer> layers_;
+  Gates gates_;
   Parameter* final_norm_ = nullptr;
   Parameter* final_norm_bias_ = nullptr;
   Parameter* head_ = nullptr;  // the embedding when tied

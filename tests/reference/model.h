@@ -38,6 +38,7 @@ class Graph {
   int multiply(int a, int b);
   int gelu(int x);  // tanh form
   int silu(int x);
+  int gate(int x, const std::vector<double>& cols);  // x; its gradient times cols [cols]
   int gather(int table, const std::vector<int32_t>& index);
   int rope(int x, int64_t heads, double base, int32_t start);
   int attention(int q, int k, int v, int64_t heads, int64_t kv_heads);  // causal
@@ -64,7 +65,12 @@ struct ExampleResult {
   Values grad;  // d nll / d parameter
 };
 
+// Called where a value of the graph is made: "embedding", "q", "k", "v", "attention" and "mlp" (the branches), "after
+// attention", "after mlp" (the residual stream), "logits"; layer -1 outside of the layers. Returns what takes its
+// place.
+using Hook = std::function<int(Graph& graph, const std::string& place, int64_t layer, int node)>;
+
 ExampleResult transformer(const TransformerConfig& config, const Values& values, const std::vector<int32_t>& tokens,
-                          const std::vector<int32_t>& target, int32_t start = 0);
+                          const std::vector<int32_t>& target, int32_t start = 0, const Hook& hook = {});
 
 }  // namespace govtrain::reference

@@ -104,6 +104,13 @@ int Graph::scale_cols(int x, int gain) {
   });
 }
 
+int Graph::gate(int x, const std::vector<double>& cols) {
+  return push(value(x), [=, this](int self) {
+    for (int64_t t = 0; t < g(self).rows; ++t)
+      for (int64_t c = 0; c < g(self).cols; ++c) g(x).at(t, c) += cols[static_cast<size_t>(c)] * g(self).at(t, c);
+  });
+}
+
 int Graph::multiply(int a, int b) {
   Matrix y = value(a);
   for (size_t i = 0; i < y.v.size(); ++i) y.v[i] *= value(b).v[i];

@@ -3,6 +3,8 @@
 
 #include <filesystem>
 
+#include "autograd/technique.h"
+#include "core/error.h"
 #include "routing/date.h"
 #include "tools/govtrain/config/run_config.h"
 
@@ -105,7 +107,18 @@ void check_data(const RunConfig& c, Report& r) {
 }
 
 void check_routing(const RunConfig& c, Report& r) {
+  const std::vector<std::string>& techniques = c.routing.technique;
+  try {
+    parse_techniques(techniques);
+  } catch (const Error& e) {
+    r.error({"routing.technique"}, fmt::format("routing.technique: {}", e.what()), "for example technique: [boundary]");
+    return;
+  }
   const std::string& withheld = c.routing.withheld;
+  if (withheld != "discard" && techniques != std::vector<std::string>{"scale"})
+    r.error({"routing.withheld", "routing.technique"},
+            fmt::format("routing.withheld is {}, but only the technique scale tells what is withheld", withheld),
+            "expected technique: [scale], or withheld: discard");
   if (withheld == "discard") return;
   if (!c.train.routing)
     r.error({"routing.withheld", "train.routing"},

@@ -140,6 +140,12 @@ void describe_routing(Schema& s, RunConfig& c) {
   s.integer(
       "routing.shadow.every", c.routing.shadow.every,
       {.doc = "Steps whose withheld gradients make up one pending update.", .unit = "steps", .min = 1, .max = 1 << 24});
+  s.texts(
+      "routing.technique", c.routing.technique,
+      {.doc = "What a weight multiplies in the backward pass: the block's parameter gradients (scale), the gradient "
+              "at its output, so that it compounds downwards (boundary), the gradient into its residual branches "
+              "(residual_gate), or that of queries, keys and values (attention_gate). Several multiply.",
+       .choices = {"scale", "boundary", "residual_gate", "attention_gate"}});
   s.boolean("routing.skip", c.routing.skip,
             {.doc = "Leaves out work for what nobody is admitted to: backward passes below the lowest admitted block, "
                     "activations, whole examples. false computes it all. Does not change the result."});

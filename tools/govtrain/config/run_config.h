@@ -77,6 +77,7 @@ struct RunConfig {
     struct {
       int64_t every = 100;
     } shadow;
+    std::vector<std::string> technique = {"scale"};
     bool skip = true;
     bool forward_excluded = false;
   } routing;

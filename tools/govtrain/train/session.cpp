@@ -172,6 +172,11 @@ Session::Session(FileSystem& fs, const RunConfig& run_config, const Date& day, c
   model = std::make_unique<Transformer>(shape, static_cast<uint64_t>(config.run.seed), backend.allocator());
   blocks = blocks_by_layer(model->parameters().infos());
   model->parameters().assign_blocks(blocks);
+  try {
+    model->set_techniques(parse_techniques(config.routing.technique));
+  } catch (const Error& e) {
+    throw Failure(exit_usage, std::string("routing.technique: ") + e.what());
+  }
   governance = std::make_unique<Governance>(policy, date, dataset, text_of_file(policy, config));
   SamplerOptions options;
   options.context = static_cast<int>(config.data.context);

@@ -26,7 +26,8 @@ void append(const std::vector<T>& from, size_t begin, size_t count, std::vector<
 
 }  // namespace
 
-SkipPlan::SkipPlan(const ParameterSet& set) : below_(static_cast<size_t>(set.blocks()), 0) {
+SkipPlan::SkipPlan(const ParameterSet& set, const GatePlan* gates)
+    : gates_(gates), below_(static_cast<size_t>(set.blocks()), 0) {
   std::vector<bool> seen(below_.size(), false);
   for (size_t i = 0; i < set.size(); ++i) {
     for (const Parameter::Slice& s : set[i].slices()) {
@@ -39,9 +40,11 @@ SkipPlan::SkipPlan(const ParameterSet& set) : below_(static_cast<size_t>(set.blo
 }
 
 int64_t SkipPlan::below(std::span<const float> weights) const {
+  std::vector<float> own(weights.begin(), weights.end());
+  if (gates_ != nullptr) gates_->parameter_weights(weights, own);
   int64_t lowest = nothing();
-  for (size_t b = 0; b < weights.size(); ++b) {
-    if (weights[b] != 0.0f) lowest = std::min(lowest, below_[b]);
+  for (size_t b = 0; b < own.size(); ++b) {
+    if (own[b] != 0.0f) lowest = std::min(lowest, below_[b]);
   }
   return lowest;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "autograd/parameter.h"
+#include "autograd/technique.h"
 #include "routing/route_table.h"
 #include "tools/govtrain/data/sampler.h"
 
@@ -17,7 +18,8 @@ namespace govtrain {
 class SkipPlan {
  public:
   // Parameters are taken to be in the order of their first use, as models add them.
-  explicit SkipPlan(const ParameterSet& set);
+  // `gates`, of the model's techniques, may be null and must outlive the plan.
+  explicit SkipPlan(const ParameterSet& set, const GatePlan* gates = nullptr);
 
   // Elements of the parameters below the lowest block that has a weight which is not 0: what the backward pass of
   // these weights [B] can leave out. nothing() when all are 0. An embedding table counts as one element, for reading
@@ -30,6 +32,7 @@ class SkipPlan {
   bool pays(int64_t now, int64_t rows, int64_t next, int64_t next_rows) const;
 
  private:
+  const GatePlan* gates_;
   std::vector<int64_t> below_;  // [B]
   int64_t elements_ = 0;
 };

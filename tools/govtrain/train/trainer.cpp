@@ -36,7 +36,7 @@ Trainer::Trainer(Transformer& model, Backend& backend, const OptimizerOptions& o
     : model_(&model),
       backend_(&backend),
       options_(options),
-      plan_(model.parameters()),
+      plan_(model.parameters(), model.gates()),
       optimizer_(model.parameters(), backend, optimizer) {
   if (options.loss_denominator < 1) {
     throw Error("trainer", "expected a loss denominator >= 1, got {}", options.loss_denominator);
@@ -116,7 +116,8 @@ void Trainer::accumulate(MicroBatch& part, uint64_t step, bool watch, const Comp
 void Trainer::forward_and_back(MicroBatch& part, uint64_t step, bool watch, const CompleteRoute& complete,
                                StepResult& result) {
   const auto routed = [&] {
-    return ParamGrad(model_->parameters(), *backend_, part.rows, part.route, {options_.norms, options_.withheld});
+    return ParamGrad(model_->parameters(), *backend_, part.rows, part.route,
+                     {options_.norms, options_.withheld, model_->gates()});
   };
   ParamGrad grads = options_.routed ? routed() : ParamGrad::plain(model_->parameters(), *backend_, part.rows);
   const ParamGrad known = grads;

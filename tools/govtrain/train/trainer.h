@@ -70,7 +70,7 @@ using CompleteRoute = std::function<void(const ForwardResult& forward, RouteTabl
 
 class Trainer {
  public:
-  // All references must outlive the trainer.
+  // All references must outlive the trainer. Techniques and blocks of the model must be set before.
   Trainer(Transformer& model, Backend& backend, const OptimizerOptions& optimizer, const TrainerOptions& options);
 
   // `route` is [E,B]; ignored in plain training. An empty batch is a step in which nothing is admitted. With
