@@ -236,6 +236,18 @@ TEST_CASE("updates are not decided on while the run is in progress") {
   CHECK(review(tiny, "list", "run") == 0);
 }
 
+TEST_CASE("a killed run is resumed before its updates are decided on: the log's later steps are not dropped",
+          "[slow]") {
+  const TinyRun tiny;
+  REQUIRE(tiny.run("corpus", "run", {"routing.withheld=shadow", "routing.shadow.every=2", "save.every=4"}) == 0);
+  std::filesystem::remove_all(tiny.path("run/ckpt/step-000012"));  // as if killed before its last checkpoint
+  CHECK(review(tiny, "show", "run", {"steps-000003-000004"}) == 0);
+  CHECK(review(tiny, "approve", "run", {"steps-000003-000004", "--reason", "now"}) == 2);
+  CHECK(tiny.read("review.log").find("resume it first") != std::string::npos);
+  CHECK(go_on(tiny, "run") == 0);
+  CHECK(review(tiny, "approve", "run", {"steps-000003-000004", "--reason", "now"}) == 0);
+}
+
 TEST_CASE("a review that ends anywhere leaves the former state or the new one, and the run goes on", "[slow]") {
   const TinyRun tiny;
   REQUIRE(tiny.run("corpus", "run", stopped) == 0);

@@ -49,6 +49,27 @@ std::string source_of(const std::string& bytes) {
   return "(unknown)";
 }
 
+// A decision supersedes what the log holds beyond the weights. Steps of a run that was killed, and what reached it from
+// outside in them (a revocation, a newer policy), are for a resume to take up, not for a review to drop.
+void refuse_unsaved_steps(FileSystem& fs, const ResumePoint& point, const std::string& log_folder,
+                          const std::string& run) {
+  LogReader log =
+      require(LogReader::open(fs, log_folder, require(read_log_key(fs, log_folder), exit_unverified)), exit_unverified);
+  std::string found;
+  const auto visit = [&](uint64_t index, std::string_view leaf) {
+    const Result<std::string> kind = leaf_kind(leaf);
+    const bool harmless = kind.ok() && (kind.value() == "end" || kind.value() == "eval" || kind.value() == "review" ||
+                                        kind.value() == "ckpt" || kind.value() == "rewind" || kind.value() == "infer");
+    if (!harmless) found = fmt::format("entry {}", index);
+    return harmless;
+  };
+  require(log.visit_effective(point.state.log_size, log.size(), visit), exit_unverified);
+  if (found.empty()) return;
+  throw Failure(exit_usage, fmt::format("the log goes on after {} ({}): the run was killed; resume it first, with "
+                                        "'govtrain run {} --resume auto', and review when it has stopped or ended",
+                                        point.folder, found, run));
+}
+
 std::vector<Tensor> values_of(const ParameterSet& set) {
   std::vector<Tensor> out;
   for (size_t i = 0; i < set.size(); ++i) out.push_back(set[i].value().clone());
@@ -75,6 +96,7 @@ Review::Review(FileSystem& fs, const std::string& run, bool decide)
   }
   point_ = newest(fs_, run);
   (void)pending_of(point_);
+  if (decide) refuse_unsaved_steps(fs_, point_, log_folder_, run);
   const std::optional<Date> date = Date::parse(point_.state.policy_date);
   if (!date) throw Failure(exit_data, point_.folder + ": policy_date is not a date");
   const json governance = point_.state.parts.value("governance", json());
