@@ -32,6 +32,12 @@ Verb lineage_verify_verb();
 Verb lineage_show_verb();
 Verb lineage_prove_verb();
 
+// review_verbs.cpp
+Verb review_list_verb();
+Verb review_show_verb();
+Verb review_approve_verb();
+Verb review_reject_verb();
+
 // inspect.cpp
 Verb inspect_verb();
 

@@ -24,11 +24,6 @@ using nlohmann::json;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-RunLogOptions log_options(const RunConfig& config) {
-  return {join_path(config.run.out, "lineage"), config.key_path(), config.log_origin(),
-          static_cast<uint64_t>(config.lineage.flush_records)};
-}
-
 }  // namespace
 
 Loop::Loop(FileSystem& fs, Session& session, const std::optional<ResumePoint>& point)

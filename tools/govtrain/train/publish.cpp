@@ -5,6 +5,11 @@
 
 namespace govtrain {
 
+RunLogOptions log_options(const RunConfig& config) {
+  return {join_path(config.run.out, "lineage"), config.key_path(), config.log_origin(),
+          static_cast<uint64_t>(config.lineage.flush_records)};
+}
+
 void publish_checkpoint(CheckpointStore& store, RunLog* log, const Session& session, TrainerState state,
                         const std::vector<ControlRecord>& before) {
   state.log_size = log != nullptr ? log->size() + before.size() + 1 : 0;  // with the ckpt record

@@ -12,6 +12,9 @@
 
 namespace govtrain {
 
+// Where the log of a run is, and its key.
+RunLogOptions log_options(const RunConfig& config);
+
 // Writes the session's model, optimizer and withheld gradients aside, logs `before` and then the `ckpt` record that
 // names their digests, makes the log durable, and publishes. Sets state.log_size (0 without a log) and the state's part
 // "withheld". After a kill at any moment either the former state holds and the log is ahead of it, which a resume
