@@ -126,7 +126,10 @@ int run(const std::string& path, int rounds) {
       const auto start = std::chrono::steady_clock::now();
       const StepResult result = v.trainer->step(in.batch, in.route, static_cast<uint64_t>(round + 2), 1e-3);
       if (&v == &variants[2]) {
-        require_ok(log.value()->step(round + 2, in.examples, labels, "bench@00000000", result, 1e-3));
+        Batch logged;
+        logged.examples = in.examples;
+        logged.rows = in.batch.rows;
+        require_ok(log.value()->step(round + 2, logged, labels, "bench@00000000", result, 1e-3, {}));
       }
       const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       if (result.non_finite) fail(v.name + " met a value that is not finite");
