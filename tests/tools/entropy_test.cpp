@@ -8,9 +8,16 @@
 #include <set>
 
 #include "core/file.h"
+#include "lineage/note.h"
 #include "lineage/reader.h"
+#include "lineage/writer.h"
+#include "routing/bands.h"
+#include "routing/policy.h"
+#include "tests/models/random_model.h"
 #include "tests/tools/tiny_run.h"
 #include "tools/govtrain/train/band_replay.h"
+#include "tools/govtrain/train/reference_model.h"
+#include "tools/govtrain/train/trainer.h"
 
 using namespace govtrain;
 using govtrain::testing::TinyDocument;
@@ -100,6 +107,66 @@ TEST_CASE("bands are decided, logged, named by the rules, and come out the same 
   CHECK(report.edges > 2);
   CHECK(tiny.program({"policy", "replay", tiny.path("run")}, "replay.log") == 0);
   CHECK(tiny.program({"lineage", "verify", tiny.path("run")}, "verify.log") == 0);
+}
+
+TEST_CASE("a record that was changed is found by the replay, although the log that holds it is whole", "[slow]") {
+  const TinyRun tiny;
+  write_policy(tiny, slopes);
+  run(tiny, "corpus", "run", {});
+  const std::vector<std::string> leaves = tiny.log("run").leaves;
+  // Writes the log again, one leaf changed, under a key of its own.
+  const auto forged = [&](const std::string& name, const std::function<bool(std::string&)>& change) {
+    FileSystem& fs = real_file_system();
+    const std::string folder = tiny.path(name + "/lineage");
+    REQUIRE(fs.make_dirs(tiny.path(name)).ok());
+    LogWriter log =
+        std::move(LogWriter::create(fs, folder, create_note_key(fs, tiny.path(name + ".key"), name).value(), "forged"))
+            .value();
+    const auto stored = fs.list(tiny.path("run/lineage/prov"));
+    for (const std::string& file : stored.value()) {
+      REQUIRE(log.put_provenance(tiny.read("run/lineage/prov/" + file)).ok());
+    }
+    bool changed = false;
+    for (size_t i = 0; i < leaves.size(); ++i) {
+      std::string leaf = leaves[i];
+      if (!changed) changed = change(leaf);
+      REQUIRE(log.append(leaf).ok());
+    }
+    REQUIRE(log.flush().ok());
+    return changed;
+  };
+  const auto example = [](const std::function<bool(ExampleRecord&)>& change) {
+    return [change](std::string& leaf) {
+      if (leaf_kind(leaf).value() != "ex") return false;
+      ExampleRecord r = parse_example(leaf).value();
+      if (!r.place || r.place->step < 12 || !change(r)) return false;
+      REQUIRE(write_leaf(leaf, r).ok());
+      return true;
+    };
+  };
+  const auto found = [&](const std::string& name, const std::function<bool(std::string&)>& change, bool expected) {
+    INFO(name);
+    CHECK(forged(name, change) == expected);
+    CHECK(replay(tiny, name).problems.empty() == !expected);
+  };
+  found(
+      "nothing", [](std::string&) { return false; }, false);
+  found("ent", example([](ExampleRecord& r) { return r.prof == "full" && (*r.ent += 2, true); }), true);
+  found("band", example([](ExampleRecord& r) { return r.band && (*r.band = (*r.band + 1) % 3, true); }), true);
+  found("slope", example([](ExampleRecord& r) { return r.slope && (*r.slope += 0.125F, true); }), true);
+  found("weight", example([](ExampleRecord& r) { return r.w[0] == 1 && (r.w[0] = 0.75F, true); }), true);
+  found("rule", example([](ExampleRecord& r) { return r.r[3] > 3 && (r.r[3] = 1, true); }), true);
+  found(
+      "edges",
+      [](std::string& leaf) {
+        if (leaf_kind(leaf).value() != "bands") return false;
+        ControlRecord r = parse_control(leaf).value();
+        if (r.payload["step"] == 0) return false;
+        r.payload["surprisal"]["edges"][0] = 0.5;
+        REQUIRE(write_leaf(leaf, r).ok());
+        return true;
+      },
+      true);
 }
 
 TEST_CASE("micro-batches, threads and what is skipped change no bit of a run with bands and slopes", "[slow]") {
@@ -225,4 +292,113 @@ TEST_CASE("a frozen reference must be named, have the same tokenizer, and stay t
   run(tiny, "corpus", "good", {"policy.reference=" + folder, "save.every=10"});
   CHECK(replay(tiny, "good").problems.empty());
   CHECK(kind(tiny.log("good"), "bands").at(0).find("\"reference\":{\"model\":\"sha256:") != std::string::npos);
+}
+
+TEST_CASE("law 2 with bands: what a confined example holds reaches neither edges nor the blocks that keep it out") {
+  const uint64_t seed = GENERATE(range(uint64_t{1}, uint64_t{25}));
+  Diagnostics diagnostics;
+  const std::optional<Policy> policy = Policy::parse(
+      "p",
+      "policy: p\nversion: 1\ndefault: a\nprofiles: {a: {all: 1}, b: {all: 1}, c: {all: 1}}\n"
+      "entropy: {warmup: 3, error: 0.1, slope: {edges: [-0.1], min_points: 2}, profiles: [[a, b], [b, c], c]}\n",
+      diagnostics);
+  REQUIRE(policy);
+  test::Case c = test::random_case(seed);
+  c.examples.resize(2);
+  for (uint64_t i = 2; i < 6; ++i) c.examples.push_back(c.examples[i % 2]), c.examples.back().id += i;
+  INFO(test::describe(c));
+  const int blocks = c.blocks.blocks(), kept_out = static_cast<int>(seed) % blocks;
+  const auto b = static_cast<size_t>(kept_out);
+  // The cells differ in that block; the first example is kept out of it, the others are admitted everywhere.
+  std::vector<std::vector<float>> cells(6, std::vector<float>(static_cast<size_t>(blocks), 1));
+  for (size_t k = 0; k < cells.size(); ++k) cells[k][b] = static_cast<float>(k) * 0.2F;
+  for (test::Example& x : c.examples) x.weight.assign(static_cast<size_t>(blocks), 1);
+  c.examples[0].weight[b] = 0;
+  const std::vector<bool> differing = differing_blocks(cells);
+  CHECK(differing[b]);
+  struct Left {
+    std::vector<nlohmann::json> states;
+    std::vector<float> block;
+    double confined_nll = 0;
+    int banded = 0;
+  };
+  const auto train = [&](uint64_t text) {
+    std::vector<test::Example> examples = c.examples;
+    test::Random random(1000 * seed + text);
+    test::random_text(random, c.config, examples[0], static_cast<int>(examples[0].tokens.size()));
+    EntropyBands bands(*policy->entropy);
+    Left left;
+    for (int64_t step = 1; step <= 4; ++step) {
+      // The weights stand still: through them a confined example may reach others, in the blocks that admit it.
+      const auto model = test::make_model(c);
+      OptimizerOptions sgd;
+      sgd.kind = OptimizerKind::sgd;
+      Trainer trainer(*model, cpu_backend(), sgd, {.seed = 1, .loss_denominator = 64});
+      const test::Batch batch(examples, blocks);
+      std::vector<EntropyMark> marks(examples.size());
+      const auto key = [](size_t e) { return "k" + std::to_string(e % 2); };
+      const StepResult result = trainer.step(
+          {batch.tokens, batch.target, batch.rows, batch.ids}, batch.route, static_cast<uint64_t>(step), 0.1,
+          [&](const ForwardResult& forward, RouteTable& route) {
+            for (size_t e = 0; e < examples.size(); ++e) {
+              marks[e] = bands.judge(surprisal_of(forward.nll[e], forward.counts[e]), key(e));
+              const std::optional<int> cell = bands.cell(marks[e]);
+              if (!cell) continue;
+              const size_t at = e * static_cast<size_t>(blocks);
+              restrict_row({route.weight.data() + at, static_cast<size_t>(blocks)},
+                           {route.rule.data() + at, static_cast<size_t>(blocks)}, cells[static_cast<size_t>(*cell)], 7);
+              ++left.banded;
+            }
+          });
+      CHECK(result.route.at(0, kept_out) == 0);
+      left.confined_nll = result.nll[0];
+      for (size_t e = 0; e < examples.size(); ++e) {
+        if (may_teach_bands(examples[e].weight, differing)) bands.observe(marks[e], key(e), static_cast<double>(step));
+      }
+      bands.end_step(step);
+      left.states.push_back(bands.to_json());
+      const std::vector<float> now = test::of_block(*model, test::values(*model), kept_out);
+      left.block.insert(left.block.end(), now.begin(), now.end());
+    }
+    return left;
+  };
+  const Left one = train(1), other = train(2);
+  CHECK(one.states == other.states);
+  CHECK(test::same_bits(one.block, other.block));
+  CHECK(one.banded > 0);
+  if (c.examples[0].tokens.size() > 4) CHECK(one.confined_nll != other.confined_nll);
+}
+
+TEST_CASE("a reference model measures only what is wanted, the same in any company, and follows by its decay") {
+  const uint64_t seed = GENERATE(3, 4, 5, 6);
+  test::Case c = test::random_case(seed);
+  INFO(test::describe(c));
+  const auto model = test::make_model(c);
+  const auto reference = ReferenceModel::average(*model, 0.75, cpu_backend());
+  const test::Batch batch(c.examples, c.blocks.blocks());
+  const TrainBatch input{batch.tokens, batch.target, batch.rows, batch.ids};
+  std::vector<uint8_t> wanted(c.examples.size(), 1);
+  const ReferenceModel::Measured all = reference->measure(input, wanted, 0);
+  CHECK(reference->rows() == batch.rows.total());
+  CHECK(reference->measure(input, wanted, 7).nll == all.nll);
+  wanted[0] = 0;
+  const ReferenceModel::Measured some = reference->measure(input, wanted, 0);
+  CHECK(reference->rows() == 3 * batch.rows.total() - batch.rows.length(0));
+  CHECK(some.counts[0] == 0);
+  for (size_t e = 1; e < wanted.size(); ++e) CHECK(some.nll[e] == all.nll[e]);
+
+  const std::vector<NamedTensor> before = reference->tensors();
+  std::vector<std::vector<float>> old;
+  for (const NamedTensor& t : before) old.emplace_back(t.value.data(), t.value.data() + t.value.size());
+  for (size_t i = 0; i < model->parameters().size(); ++i) {
+    Parameter& p = model->parameters()[i];
+    for (int64_t j = 0; j < p.value().size(); ++j) p.value().data()[j] += 1;
+  }
+  reference->follow(*model);
+  const std::vector<NamedTensor> after = reference->tensors();
+  for (size_t i = 0; i < after.size(); ++i) {
+    for (size_t j = 0; j < old[i].size(); ++j) {
+      CHECK(after[i].value.data()[j] == Approx(old[i][j] + 0.25).margin(1e-6));
+    }
+  }
 }
