@@ -49,14 +49,6 @@ std::vector<std::vector<float>> AdaptationEngine::weights(double position) const
   return out;
 }
 
-std::vector<ProfileChange> AdaptationEngine::in_force() const {
-  std::vector<ProfileChange> out;
-  if (!state_.started) return out;
-  const auto now = weights(state_.position);
-  for (size_t i = 0; i < now.size(); ++i) out.push_back({spec_.profiles[i].profile, narrow_[i], now[i]});
-  return out;
-}
-
 AdaptationEngine::Step AdaptationEngine::change(const std::vector<double>& entropies, double position) {
   const double s = stratification(spec_, entropies);
   Step out;

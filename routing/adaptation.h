@@ -51,8 +51,6 @@ class AdaptationEngine {
 
   const AdaptationState& state() const { return state_; }
   void restore(const AdaptationState& state) { state_ = state; }
-  // The weights that the state stands for, of every profile that adapts.
-  std::vector<ProfileChange> in_force() const;
 
  private:
   Step change(const std::vector<double>& entropies, double position);

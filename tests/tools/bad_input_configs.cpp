@@ -155,6 +155,8 @@ std::vector<BadInput> combinations() {
        "<memory>; lower model.width or model.layers"},
       {"config-out-again", "a run folder that holds a run", nothing, "govtrain run config.yaml", 2,
        "govtrain: error: run holds a run already; nothing was started"},
+      {"config-probe-one", "a probe set of one text", nothing, "govtrain run config.yaml run.out=new probe.examples=1",
+       2, "command line, argument 2: error: probe.examples 1 has no entropy"},
       {"config-out-file", "a file as run folder", nothing, "govtrain run config.yaml run.out=corpus.jsonl", 1,
        "govtrain: error: mkdir corpus.jsonl/ckpt: Not a directory"},
       {"config-out-below-file", "a run folder below a file", nothing,

@@ -21,6 +21,12 @@ Verb policy_check_verb();
 Verb policy_explain_verb();
 Verb policy_replay_verb();
 
+// proposal_verbs.cpp
+Verb proposals_list_verb();
+Verb proposals_show_verb();
+Verb proposals_approve_verb();
+Verb proposals_reject_verb();
+
 // config_verbs.cpp
 Verb config_show_verb();
 Verb config_schema_verb();

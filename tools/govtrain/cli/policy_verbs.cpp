@@ -1,6 +1,7 @@
-// `policy check|explain`: what a policy means, before anything is trained with it.
+// `policy check|explain|replay`: what a policy means, and whether a run did what it says.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -19,6 +20,7 @@
 #include "tools/govtrain/data/format.h"
 #include "tools/govtrain/io/human.h"
 #include "tools/govtrain/train/band_replay.h"
+#include "tools/govtrain/train/recorded_changes.h"
 #include "tools/govtrain/train/setup.h"
 
 namespace govtrain {
@@ -146,23 +148,52 @@ std::shared_ptr<PolicyArgs> add_policy_args(CLI::App& app) {
   return args;
 }
 
+// Whether a policy of the log has one of these sections.
+bool has_section(const RecordedChanges& log, const std::vector<std::string>& sections) {
+  return std::any_of(log.policies.begin(), log.policies.end(), [&](const RecordedPolicy& policy) {
+    const auto text = nlohmann::json::parse(policy.text, nullptr, false);
+    return std::any_of(sections.begin(), sections.end(), [&](const auto& s) { return text.contains(s); });
+  });
+}
+
 int replay(const LogArgs& args) {
   FileSystem& fs = real_file_system();
   const std::string folder = args.folder();
   LogReader log = require(LogReader::open(fs, folder, args.read_key()), exit_unverified);
-  const BandReplay r = replay_bands(fs, folder, log);
+  const RecordedChanges changes = read_recorded_changes(log);
+  const bool bands = has_section(changes, {"entropy"}), adapts = has_section(changes, {"adaptation", "controller"});
+  if (!bands && !adapts) {
+    throw Failure(exit_usage,
+                  "the policy of this log has no section 'entropy', 'adaptation' or 'controller': there is nothing to "
+                  "replay");
+  }
   const auto count = [](uint64_t n) { return grouped(static_cast<int64_t>(n)); };
-  fmt::print("steps      {}\n", count(r.steps));
-  fmt::print("examples   {} with a surprisal: {} in a band, {} with a weight that the band lowered\n",
-             count(r.examples), count(r.banded), count(r.lowered));
-  fmt::print("edges      {} records, from the surprisals of {} examples\n", count(r.edges), count(r.observed));
-  for (const std::string& problem : r.problems) fmt::print("problem: {}\n", problem);
-  if (r.problem_count > r.problems.size()) fmt::print("... and {} more\n", count(r.problem_count - r.problems.size()));
+  uint64_t problems = 0;
+  if (adapts) {
+    const std::vector<std::string> found = check_recorded(changes);
+    problems += found.size();
+    fmt::print("changes    {} of profiles, {} proposals\n", count(changes.changes.size()),
+               count(changes.proposals.size()));
+    for (const std::string& problem : found) fmt::print("problem: {}\n", problem);
+  }
+  if (bands) {
+    const BandReplay r = replay_bands(fs, folder, log);
+    problems += r.problem_count;
+    fmt::print("steps      {}\n", count(r.steps));
+    fmt::print("examples   {} with a surprisal: {} in a band, {} with a weight that the band lowered\n",
+               count(r.examples), count(r.banded), count(r.lowered));
+    fmt::print("edges      {} records, from the surprisals of {} examples\n", count(r.edges), count(r.observed));
+    for (const std::string& problem : r.problems) fmt::print("problem: {}\n", problem);
+    if (r.problem_count > r.problems.size())
+      fmt::print("... and {} more\n", count(r.problem_count - r.problems.size()));
+  }
   std::fflush(stdout);
-  if (r.problem_count > 0)
-    throw Failure(exit_unverified, fmt::format("policy replay FAILED: {} disagreement{}", count(r.problem_count),
-                                               r.problem_count == 1 ? "" : "s"));
-  fmt::print("policy replay OK: every edge, band, weight and deciding rule is what the recorded surprisals give\n");
+  if (problems > 0)
+    throw Failure(exit_unverified,
+                  fmt::format("policy replay FAILED: {} disagreement{}", count(problems), problems == 1 ? "" : "s"));
+  if (adapts) fmt::print("policy replay OK: every change and proposal is what its recorded evidence gives\n");
+  if (bands)
+    fmt::print("policy replay OK: every edge, band, weight and deciding rule is what the recorded surprisals give\n");
   return exit_ok;
 }
 
@@ -193,9 +224,10 @@ Verb policy_explain_verb() {
 }
 
 Verb policy_replay_verb() {
-  return {"policy replay", "Recompute the surprisal bands of a run from its log, and compare",
+  return {"policy replay", "Recompute the surprisal bands and the changes of profiles of a run from its log",
           "Feeds the recorded surprisals to the bands of the recorded policy: edges, bands, weights and deciding rules "
-          "must come out as recorded. Exit status 4 when anything disagrees. Whether the log itself is whole says "
+          "must come out as recorded. Decides every change and proposal of adaptation and controller again from its "
+          "recorded evidence. Exit status 4 when anything disagrees. Whether the log itself is whole says "
           "'govtrain lineage verify'.",
           [](CLI::App& app) {
             auto log = add_log_args(app);

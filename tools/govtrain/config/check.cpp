@@ -102,6 +102,14 @@ void check_data(const RunConfig& c, Report& r) {
   if (c.eval.every > 0 && c.data.validation_fraction == 0)
     r.error({"eval.every"}, "eval.every needs a validation split, but data.validation_fraction is 0",
             "hold out some documents, for example validation_fraction: 0.05");
+  if (c.probe.examples == 1)
+    r.error({"probe.examples"}, "probe.examples 1 has no entropy", "at least 2, for example 64");
+  if (c.probe.examples > 0 && c.probe.file.empty() && c.data.validation_fraction == 0)
+    r.error({"probe.examples"}, "the probe set needs a validation split, but data.validation_fraction is 0",
+            "hold out some documents, or name a file with texts (probe.file)");
+  if ((c.probe.examples > 0 || !c.adaptation.replay.empty()) && !c.train.routing)
+    r.error({"probe.examples", "adaptation.replay"}, "train.routing is false: no profile could change",
+            "set probe.examples: 0 and leave adaptation.replay empty");
   if (c.sample.every > 0 && c.sample.prompts.empty())
     r.error({"sample.every"}, "sample.every is set, but sample.prompts is empty", "for example prompts: [\"The \"]");
 }

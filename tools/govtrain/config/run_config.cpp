@@ -231,6 +231,36 @@ void describe_train(Schema& s, RunConfig& c) {
   s.integer("sample.top_k", c.sample.top_k, {.doc = "Draws from the k most probable tokens; 0 from all.", .min = 0});
 }
 
+void describe_probe(Schema& s, RunConfig& c) {
+  auto& p = c.probe;
+  s.section("probe",
+            "Measures of the representations on a fixed set of texts, for policies that adapt or look at them.");
+  s.integer(
+      "probe.examples", p.examples,
+      {.doc = "Texts in the probe set, at least 2; 0 measures nothing.", .unit = "examples", .min = 0, .max = 4096});
+  s.text("probe.file", p.file,
+         {.doc = "Texts of your own, one per line; empty takes validation documents that the policy admits to every "
+                 "block.",
+          .path = true});
+  s.integer("probe.every", p.every,
+            {.doc = "Steps between measurements; the first one is before the first step.", .unit = "steps", .min = 1});
+  s.number(
+      "probe.alpha", p.alpha,
+      {.doc = "Order of the matrix-based entropy; 1 is von Neumann's.", .min = 0, .max = 100, .exclusive_min = true});
+  s.integer(
+      "probe.reference_step", p.reference_step,
+      {.doc = "Drift is measured against the first measurement after this many steps.", .unit = "steps", .min = 0});
+  s.integer("probe.loss_window", p.loss_window,
+            {.doc = "Steps in each of the two windows that the progress of the training loss compares.",
+             .unit = "steps",
+             .min = 1,
+             .max = 1000000});
+  s.section("adaptation", "Profiles that change while training (see the policy's sections adaptation and controller).");
+  s.text("adaptation.replay", c.adaptation.replay,
+         {.doc = "A run or log whose recorded changes are applied at the same steps, in place of deciding anew.",
+          .path = true});
+}
+
 void describe_output(Schema& s, RunConfig& c) {
   s.section("save", "Checkpoints. One is always written at the end and on the first Ctrl-C.");
   s.integer("save.every", c.save.every, {.doc = "Steps between checkpoints; 0 is off.", .unit = "steps", .min = 0});
@@ -286,6 +316,7 @@ void describe(Schema& schema, RunConfig& config) {
   describe_routing(schema, config);
   describe_optim(schema, config);
   describe_train(schema, config);
+  describe_probe(schema, config);
   describe_output(schema, config);
 }
 

@@ -93,6 +93,17 @@ struct RunConfig {
     int64_t max_tokens = 65536;
   } eval;
   struct {
+    int64_t examples = 0;  // 0: no probe set
+    std::string file;      // empty: validation documents
+    int64_t every = 100;
+    double alpha = 1;
+    int64_t reference_step = 0;
+    int64_t loss_window = 20;
+  } probe;
+  struct {
+    std::string replay;
+  } adaptation;
+  struct {
     int64_t every = 0;  // 0: never
     std::vector<std::string> prompts;
     int64_t tokens = 64;

@@ -3,7 +3,7 @@
 //   ckpt/step-000500/
 //     config.json, generation_config.json, model.safetensors, tokenizer files     what a reader of the model needs
 //     optimizer.safetensors, trainer_state.json                                   what resuming needs
-//     withheld.safetensors                                                        too, where a run keeps it
+//     withheld.safetensors, probe.safetensors                                     too, where a run keeps them
 //     lineage.checkpoint                                                          the signed log that covers the
 //     weights DONE                                                                        sha256 of every other file,
 //     written last

@@ -32,6 +32,12 @@ int64_t Evaluator::rows() const {
   return rows;
 }
 
+std::vector<std::string> Evaluator::groups() const {
+  std::vector<std::string> names;
+  for (const Group& g : groups_) names.push_back(g.name);
+  return names;
+}
+
 EvalResult Evaluator::run(Transformer& model, Backend& backend) const {
   EvalResult result;
   for (const Group& group : groups_) {

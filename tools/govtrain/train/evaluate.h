@@ -32,6 +32,7 @@ class Evaluator {
 
   EvalResult run(Transformer& model, Backend& backend) const;
   int64_t rows() const;
+  std::vector<std::string> groups() const;
 
  private:
   struct Group {

@@ -134,9 +134,11 @@ int Loop::run(const std::string& plan) {
   if (step_ > 0) say(fmt::format("resumed at step {}", step_));
   started_ = saved_at_ = Clock::now();
   bool stopped = false;
+  if (step_ == 0) adapt();
   while (step_ < config_.train.steps) {
     train_step();
     if (due(config_.eval.every) && step_ < config_.train.steps) evaluate();
+    if (step_ < config_.train.steps) adapt();
     if (due(config_.sample.every)) write_samples();
     stopped = signals_.stop_requested();
     const bool out_of_time = config_.train.max_minutes > 0 && seconds_since(started_) > 60 * config_.train.max_minutes;
@@ -190,6 +192,7 @@ void Loop::train_step() {
   if (s_.withheld) {
     for (json& record : s_.withheld->after_step(step_ + 1, result, lr)) note_review(std::move(record));
   }
+  if (s_.adapter) s_.adapter->add_step(result);
   for (const Example& e : batch.examples) tokens_ += e.rows();
   ++step_;
   show(batch, result, lr, seconds_since(start));
@@ -199,7 +202,16 @@ TrainingState Loop::training_state() const {
   TrainingState state;
   state.step = step_;
   state.epoch = s_.sampler->state().epoch;
+  if (s_.adapter) s_.adapter->describe(state);
   return state;
+}
+
+// What it decides counts from the next step on and is in the log before it.
+void Loop::adapt() {
+  if (!s_.adapter) return;
+  log_events(s_.adapter->after(step_, evaluated_step_ == step_ ? &*last_eval_ : nullptr));
+  const auto values = s_.adapter->take_metrics();
+  if (!values.empty()) require(metrics_.log(step_, values));
 }
 
 void Loop::log_events(std::vector<GovernanceEvent> events) {
@@ -337,6 +349,7 @@ void Loop::refuse_non_finite_weights() {
 void Loop::save() {
   if (saved_step_ == step_) return;
   refuse_non_finite_weights();
+  if (s_.adapter) log_events(s_.adapter->reviews(step_));
   TrainerState state;
   state.step = step_;
   state.epoch = static_cast<int64_t>(s_.sampler->state().epoch);
@@ -348,6 +361,7 @@ void Loop::save() {
   state.config_json = training_config(config_).dump();
   state.parts["governance"] = s_.governance->state();
   state.parts["outside"] = outside_.state();
+  if (s_.adapter) state.parts[adapter_part] = s_.adapter->state();
   publish_checkpoint(checkpoints_, log_.get(), s_, state);
   require(checkpoints_.prune(config_.save.keep_last, config_.save.keep_every));
   saved_step_ = step_;

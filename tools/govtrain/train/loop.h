@@ -34,6 +34,7 @@ class Loop {
   void store_provenance();
   void train_step();
   TrainingState training_state() const;
+  void adapt();
   void log_events(std::vector<GovernanceEvent> events);
   void note_review(nlohmann::json record);
   void stop_on_non_finite(const Batch& batch, const StepResult& result);

@@ -26,6 +26,11 @@ void publish_checkpoint(CheckpointStore& store, RunLog* log, const Session& sess
       tensors[entropy_file].push_back({t.name, t.shape, {t.value.data(), static_cast<size_t>(t.value.size())}});
     }
   }
+  const std::vector<NamedTensor> reference =
+      session.adapter ? session.adapter->reference() : std::vector<NamedTensor>();
+  for (const NamedTensor& t : reference) {
+    tensors[probe_file].push_back({t.name, t.shape, {t.value.data(), static_cast<size_t>(t.value.size())}});
+  }
   const Tokenizer& tokenizer = session.dataset.tokenizer();
   const auto staged = require(store.stage(
       *session.model, session.trainer->optimizer(), state,

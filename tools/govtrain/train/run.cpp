@@ -55,6 +55,7 @@ int run_training(const RunConfig& config, bool dry_run) {
     if (session.withheld) load_withheld(fs, point->folder, point->state.parts, *session.withheld);
     try {
       if (!part("governance").is_null()) session.governance->restore(part("governance"));
+      if (session.adapter) load_adapter(fs, point->folder, point->state.parts, *session.adapter);
       session.sampler->set_state(
           {static_cast<uint64_t>(point->state.epoch), static_cast<uint64_t>(point->state.cursor)});
     } catch (const Error& e) {

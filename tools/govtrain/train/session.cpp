@@ -192,6 +192,9 @@ Session::Session(FileSystem& fs, const RunConfig& run_config, const Date& day, c
   }
   evaluator =
       std::make_unique<Evaluator>(dataset, "package", options.context, options.tokens_per_step, config.eval.max_tokens);
+  if (config.train.routing) {
+    adapter = std::make_unique<Adapter>(fs, config, dataset, blocks, *governance, *model, backend, *evaluator);
+  }
   unigram = unigram_loss(dataset, admitted);
 }
 

@@ -15,6 +15,7 @@
 #include "tools/govtrain/data/dataset.h"
 #include "tools/govtrain/data/prepare.h"
 #include "tools/govtrain/data/sampler.h"
+#include "tools/govtrain/train/adapter.h"
 #include "tools/govtrain/train/entropy_router.h"
 #include "tools/govtrain/train/evaluate.h"
 #include "tools/govtrain/train/governance.h"
@@ -65,7 +66,8 @@ class Session {
   std::unique_ptr<WithheldKeeper> withheld;  // null: discarded
   std::unique_ptr<EntropyRouter> entropy;    // null: the policy has no bands, or the run is not routed
   std::unique_ptr<Evaluator> evaluator;
-  std::optional<double> unigram;  // nats per token on the validation split
+  std::unique_ptr<Adapter> adapter;  // null in plain training
+  std::optional<double> unigram;     // nats per token on the validation split
 
   // A batch as the trainer takes it. `batch` must outlive the result.
   static TrainBatch train_batch(const Batch& batch);

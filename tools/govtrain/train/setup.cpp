@@ -77,6 +77,8 @@ json training_config(const RunConfig& config) {
   for (const char* key : {"skip", "forward_excluded"}) all.at("routing").erase(key);
   for (const char* key : {"device", "out", "resume", "threads"}) all.at("run").erase(key);
   all.at("train").erase("max_minutes");
+  all.at("probe").erase("file");  // the texts themselves, and the log that is replayed, are told by Adapter::state()
+  all.erase("adaptation");
   return all;
 }
 

@@ -1,0 +1,248 @@
+// Whole runs with profiles that adapt, through the real program: what is logged and when, bounds, kill and resume,
+// replay, threads, and that what is kept out or restricted has no say. Zero tolerance.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "routing/adaptation.h"
+#include "routing/controller.h"
+#include "tests/tools/tiny_run.h"
+
+using namespace govtrain;
+using govtrain::testing::TinyDocument;
+using govtrain::testing::TinyRun;
+using nlohmann::json;
+
+namespace {
+
+const char* const head = R"(policy: tiny
+version: 1
+default: none
+profiles:
+  full: {all: 1}
+  shallow: {embedding: 1, layer.0: 0.5, rest: 0}
+  floor: {embedding: 0.125, layer.0: 0.125, rest: 0}
+rules:
+  - {name: free, when: {license: MIT}, profile: full}
+  - {name: copyleft, when: {license: GPL-3.0-only}, profile: shallow}
+  - {name: unclear, when: {class: uncertain}, profile: none}
+)";
+const char* const adaptation =
+    "adaptation: {begin: 0.001, full: 0.05, rate: 0.4, dead_band: 0.01, profiles: {shallow: full}}\n";
+const char* const controller =
+    "controller: {protect: [MIT], tolerance: 0, window: 3, correlation: 0.1, rate: 0.2, profiles: {shallow: {floor: "
+    "floor, ceiling: full}}}\n";
+
+const std::vector<std::string> probing = {"probe.examples=8", "probe.every=3", "data.validation_fraction=0.3"};
+const std::vector<std::string> controlling = {"eval.every=1", "data.validation_fraction=0.3", "optim.lr=0.02"};
+
+void write_policy(const TinyRun& tiny, const std::string& section) {
+  std::ofstream(tiny.path("policy.yaml")) << head << section;
+}
+
+std::vector<json> records(const TinyRun::Log& log, const std::string& kind) {
+  std::vector<json> out;
+  for (const std::string& leaf : log.leaves) {
+    if (leaf_kind(leaf).value() == kind) out.push_back(json::parse(leaf));
+  }
+  return out;
+}
+
+BoundPolicy policy_of(const TinyRun::Log& log) {
+  Diagnostics d;
+  auto policy = Policy::parse("log", records(log, "policy").at(0).at("text"), d);
+  BlockMap blocks;
+  const json run = records(log, "run").at(0);
+  for (const json& b : run.at("blocks")) blocks.names.push_back(b.at("name"));
+  return BoundPolicy::bind(std::move(*policy), blocks);
+}
+
+void check_same(const TinyRun& tiny, const std::string& a, const std::string& b) {
+  for (const char* file : {"model.safetensors", "optimizer.safetensors"}) {
+    CHECK(tiny.final_sha256(a, file) == tiny.final_sha256(b, file));
+    CHECK(tiny.final_sha256(a, file).size() == 64);
+  }
+}
+
+void run(const TinyRun& tiny, const std::string& out, std::vector<std::string> settings, const std::string& extra = "",
+         const std::string& corpus = "corpus") {
+  if (!extra.empty()) settings.push_back(extra);
+  const int status = tiny.run(corpus, out, settings);
+  INFO(tiny.read(out + ".log"));
+  REQUIRE(status == 0);
+}
+
+// Every weight that an example of a profile had was put in force by an earlier record.
+void check_weights_are_logged(const TinyRun::Log& log) {
+  std::map<std::string, std::vector<float>> in_force;
+  for (const std::string& leaf : log.leaves) {
+    const std::string kind = leaf_kind(leaf).value();
+    if (kind == "profile") {
+      const json p = json::parse(leaf);
+      in_force[p.at("id")] = p.at("w").get<std::vector<float>>();
+    }
+    if (kind != "ex") continue;
+    const ExampleRecord record = parse_example(leaf).value();
+    REQUIRE(record.w == in_force.at(record.prof));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("adaptation in a run: broad first, narrowing, logged before it counts, and computed again from the log",
+          "[slow]") {
+  const TinyRun tiny;
+  write_policy(tiny, adaptation);
+  run(tiny, "a", probing);
+  const TinyRun::Log log = tiny.log("a");
+  CHECK(tiny.program({"lineage", "verify", tiny.path("a")}, "verify.log") == 0);
+  check_weights_are_logged(log);
+
+  const std::vector<json> adapted = records(log, "adapt");
+  REQUIRE(adapted.size() >= 2);
+  CHECK(adapted[0].at("event") == "start");
+  CHECK(adapted[0].at("step") == 1);
+  CHECK(adapted[0].at("probe").at("examples") == 8);
+  CHECK(adapted[1].at("position").at("after").get<double>() > 0);
+  const BoundPolicy policy = policy_of(log);
+  for (const json& record : adapted) CHECK(check_adaptation(policy, record) == std::nullopt);
+  // The very first step was broad: copyleft text taught every block.
+  const auto copyleft =
+      std::find_if(log.examples.begin(), log.examples.end(), [](const auto& e) { return e.prof == "shallow"; });
+  REQUIRE(copyleft != log.examples.end());
+  CHECK(copyleft->w == std::vector<float>(4, 1.0F));
+  const auto last =
+      std::find_if(log.examples.rbegin(), log.examples.rend(), [](const auto& e) { return e.prof == "shallow"; });
+  CHECK(last->w[3] < 1);
+  CHECK(last->w[0] == 1);
+
+  const std::string metrics = tiny.read("a/metrics.jsonl");
+  for (const char* name : {"entropy/embedding", "entropy/layer.1", "entropy/final", "capacity/layer.0", "drift/final",
+                           "stratification/spread", "adaptation/position"}) {
+    CHECK(metrics.find(name) != std::string::npos);
+  }
+  // Other threads, other portions: the same run.
+  run(tiny, "b", probing, "run.threads=2");
+  check_same(tiny, "a", "b");
+  CHECK(tiny.log("b").leaves == log.leaves);
+  // Replayed from the log, without a probe set: the same weights at the same steps.
+  run(tiny, "r", {"data.validation_fraction=0.3"}, "adaptation.replay=" + tiny.path("a"));
+  check_same(tiny, "a", "r");
+  CHECK(records(tiny.log("r"), "adapt").at(0).at("replayed").at("entry").get<int>() > 0);
+  CHECK(tiny.read("r/metrics.jsonl").find("entropy/") == std::string::npos);
+  CHECK(tiny.program({"policy", "replay", tiny.path("a")}, "replay.log") == 0);
+  CHECK(tiny.program({"policy", "replay", tiny.path("r")}, "replay.log") == 0);
+  // It matters.
+  write_policy(tiny, "");
+  run(tiny, "n", probing);
+  CHECK(tiny.final_sha256("n", "model.safetensors") != tiny.final_sha256("a", "model.safetensors"));
+  CHECK(records(tiny.log("n"), "adapt").empty());
+  const std::string narrow = tiny.final_sha256("n", "model.safetensors");
+  write_policy(tiny, std::string("adaptation: {mode: off, ") + (adaptation + 13));
+  run(tiny, "o", probing);
+  CHECK(tiny.final_sha256("o", "model.safetensors") == narrow);  // measuring changes nothing
+  write_policy(tiny, std::string("adaptation: {mode: frozen, ") + (adaptation + 13));
+  run(tiny, "f", probing);
+  CHECK(records(tiny.log("f"), "adapt").size() == 1);
+}
+
+TEST_CASE("runs with adaptation or a controller are the same after an interruption and a resume", "[slow]") {
+  const bool adapts = GENERATE(true, false);
+  CAPTURE(adapts);
+  const TinyRun tiny;
+  write_policy(tiny, adapts ? adaptation : controller);
+  std::vector<std::string> settings = adapts ? probing : controlling;
+  settings.push_back("save.every=2");
+  settings.push_back("save.keep_last=100");
+  run(tiny, "whole", settings);
+  const TinyRun::Log whole = tiny.log("whole");
+  REQUIRE(records(whole, adapts ? "adapt" : "proposal").size() >= 2);
+  for (const char* step : {"2", "6"}) {
+    CAPTURE(step);
+    const std::string out = std::string("from") + step;
+    run(tiny, out, settings);
+    run(tiny, out, settings, "run.resume=" + tiny.path(out + "/ckpt/step-00000" + step));
+    check_same(tiny, "whole", out);
+    CHECK(tiny.final_sha256(out, "trainer_state.json").size() == 64);
+    std::vector<std::string> kept;
+    for (const std::string& leaf : tiny.log(out).leaves) {
+      if (leaf_kind(leaf).value() != "rewind") kept.push_back(leaf);
+    }
+    CHECK(kept == whole.leaves);
+  }
+}
+
+TEST_CASE("what is kept out, and what some block does not admit, has no say in adaptation", "[slow]") {
+  const TinyRun tiny;
+  write_policy(tiny, adaptation);
+  std::vector<TinyDocument> all = TinyRun::default_documents(5), without, other;
+  for (const TinyDocument& d : all) {
+    if (d.cls != "uncertain") without.push_back(d);
+    other.push_back(d);
+    if (d.cls == "uncertain") other.back().text = "jackdaws " + d.source + " love big sphinxes of quartz";
+  }
+  tiny.write_corpus("all", all);
+  tiny.write_corpus("without", without);
+  tiny.write_corpus("other", other);
+  run(tiny, "a", probing, "", "all");
+  run(tiny, "w", probing, "", "without");
+  run(tiny, "o", probing, "", "other");
+  check_same(tiny, "a", "w");
+  check_same(tiny, "a", "o");
+  CHECK(records(tiny.log("a"), "adapt") == records(tiny.log("w"), "adapt"));
+  // Documents that some block does not admit are not in the probe set: their number changes nothing in it.
+  const auto digest = [&](const std::string& out) { return records(tiny.log(out), "adapt").at(0).at("probe"); };
+  std::vector<TinyDocument> free;
+  for (const TinyDocument& d : without) {
+    if (d.license == "MIT") free.push_back(d);
+  }
+  tiny.write_corpus("free", free);
+  run(tiny, "free", probing, "", "free");
+  CHECK(digest("free") == digest("a"));
+}
+
+TEST_CASE("the controller in a run: proposals within bounds, applied by rule, or after a review", "[slow]") {
+  const TinyRun tiny;
+  write_policy(tiny, controller);
+  run(tiny, "rule", controlling);
+  const TinyRun::Log log = tiny.log("rule");
+  check_weights_are_logged(log);
+  const std::vector<json> proposals = records(log, "proposal");
+  REQUIRE(!proposals.empty());
+  const BoundPolicy policy = policy_of(log);
+  for (const json& p : proposals) {
+    CHECK(check_proposal(policy, p) == std::nullopt);
+    CHECK(p.at("after").at(3) == 0);
+  }
+  CHECK(tiny.program({"policy", "replay", tiny.path("rule")}, "replay.log") == 0);
+  run(tiny, "replayed", controlling, "adaptation.replay=" + tiny.path("rule"));
+  check_same(tiny, "rule", "replayed");
+
+  write_policy(tiny, std::string("controller: {by: review, ") + (controller + 13));
+  std::vector<std::string> stops = controlling;
+  stops.push_back("save.every=1");
+  stops.push_back("save.keep_last=100");
+  run(tiny, "review", stops);
+  const std::vector<json> open = records(tiny.log("review"), "proposal");
+  REQUIRE(!open.empty());
+  CHECK(open[0].at("outcome") == "pending");
+  CHECK(records(tiny.log("review"), "review").empty());
+  CHECK(tiny.program({"proposals", "list", tiny.path("review")}, "list.log") == 0);
+  CHECK(tiny.read("list.log").find("pending") != std::string::npos);
+  CHECK(tiny.program({"proposals", "show", tiny.path("review"), "1"}, "show.log") == 0);
+  CHECK(tiny.program({"proposals", "approve", tiny.path("review"), "1", "--reason", "plausible"}, "ok.log") == 0);
+  CHECK(tiny.program({"proposals", "reject", tiny.path("review"), "1", "--reason", "late"}, "no.log") != 0);
+  CHECK(tiny.program({"proposals", "approve", tiny.path("review"), "99", "--reason", "x"}, "no.log") != 0);
+  // Taken in at the next checkpoint of a run that goes on.
+  const int64_t step = open[0].at("step").get<int64_t>() - 1;
+  run(tiny, "review", stops, fmt::format("run.resume={}/ckpt/step-{:06}", tiny.path("review"), step));
+  const std::vector<json> reviewed = records(tiny.log("review"), "review");
+  REQUIRE(reviewed.size() == 1);
+  CHECK(reviewed[0].at("outcome") == "applied");
+  CHECK(reviewed[0].at("after") == open[0].at("after"));
+  check_weights_are_logged(tiny.log("review"));
+  CHECK(tiny.program({"policy", "replay", tiny.path("review")}, "replay.log") == 0);
+}

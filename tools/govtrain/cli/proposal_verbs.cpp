@@ -1,0 +1,111 @@
+// `proposals`: how people decide on what the meta-controller of a run proposes. Reads the log, writes verdicts into the
+// run folder; changes no weights itself.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "tools/govtrain/base/exit.h"
+#include "tools/govtrain/cli/commands.h"
+#include "tools/govtrain/train/proposals.h"
+#include "tools/govtrain/train/recorded_changes.h"
+
+namespace govtrain {
+namespace {
+
+using nlohmann::json;
+
+struct ProposalArgs {
+  std::string run, reason;
+  int64_t id = 0;
+};
+
+std::shared_ptr<ProposalArgs> add_args(CLI::App& app, bool one) {
+  auto args = std::make_shared<ProposalArgs>();
+  app.add_option("run", args->run, "The run's folder")->required()->type_name("RUN");
+  if (one) app.add_option("id", args->id, "The proposal's number")->required()->type_name("ID");
+  return args;
+}
+
+std::string outcome(const ProposalArgs& args, const RecordedChanges& log, const json& proposal) {
+  const int64_t id = proposal.at("id");
+  if (const auto verdict = log.verdicts.find(id); verdict != log.verdicts.end()) return verdict->second;
+  if (proposal.at("outcome") != "pending") return proposal.at("outcome");
+  const auto verdict = read_verdict(real_file_system(), args.run, id);
+  if (!verdict) return "pending";
+  return verdict->approved ? "approved, from the next checkpoint on" : "rejected, from the next checkpoint on";
+}
+
+int list(const ProposalArgs& args) {
+  const RecordedChanges log = read_recorded_changes(real_file_system(), args.run);
+  for (const RecordedChange& p : log.proposals) {
+    const json& record = p.record.payload;
+    fmt::print("{:>4}  step {:>6}  {:<20} {}\n", record.at("id").get<int64_t>(), p.step,
+               record.at("profile").get<std::string>(), outcome(args, log, record));
+  }
+  fmt::print("{} proposals\n", log.proposals.size());
+  return exit_ok;
+}
+
+const json& find(const ProposalArgs& args, const RecordedChanges& log) {
+  for (const RecordedChange& p : log.proposals) {
+    if (p.record.payload.at("id") == args.id) return p.record.payload;
+  }
+  throw Failure(exit_usage, fmt::format("there is no proposal {}; 'govtrain proposals list {}' shows all {}", args.id,
+                                        args.run, log.proposals.size()));
+}
+
+int show(const ProposalArgs& args) {
+  const RecordedChanges log = read_recorded_changes(real_file_system(), args.run);
+  const json& p = find(args, log);
+  fmt::print("proposal {} for profile {}: {}\n", args.id, p.at("profile").get<std::string>(), outcome(args, log, p));
+  fmt::print("  relative change of the protected loss, by evaluation: {}\n", p.at("evidence").at("loss_change").dump());
+  fmt::print("  {:<24} {:>9} {:>9}   {}\n", "block", "before", "after", "correlation with the loss");
+  for (size_t b = 0; b < log.blocks.size(); ++b) {
+    fmt::print("  {:<24} {:>9.4g} {:>9.4g}   {:+.3f}\n", log.blocks[b], p.at("before").at(b).get<double>(),
+               p.at("after").at(b).get<double>(), p.at("credit").at(b).get<double>());
+  }
+  return exit_ok;
+}
+
+int decide(const ProposalArgs& args, bool approve) {
+  const RecordedChanges log = read_recorded_changes(real_file_system(), args.run);
+  const std::string now = outcome(args, log, find(args, log));
+  if (now != "pending") throw Failure(exit_usage, fmt::format("proposal {} is decided: {}", args.id, now));
+  require(write_verdict(real_file_system(), args.run, args.id, {approve, args.reason}));
+  fmt::print("proposal {} is {}; the run takes that in with its next checkpoint\n", args.id,
+             approve ? "approved" : "rejected");
+  return exit_ok;
+}
+
+Verb decision(const char* name, const char* summary, bool approve) {
+  return {name, summary, "", [approve](CLI::App& app) {
+            auto args = add_args(app, true);
+            app.add_option("--reason", args->reason, "Why; goes into the log")->required()->type_name("TEXT");
+            return [args, approve] { return decide(*args, approve); };
+          }};
+}
+
+}  // namespace
+
+Verb proposals_list_verb() {
+  return {"proposals list", "List what the meta-controller of a run has proposed, and what became of it", "",
+          [](CLI::App& app) {
+            auto args = add_args(app, false);
+            return [args] { return list(*args); };
+          }};
+}
+
+Verb proposals_show_verb() {
+  return {"proposals show", "Show a proposal with its evidence", "", [](CLI::App& app) {
+            auto args = add_args(app, true);
+            return [args] { return show(*args); };
+          }};
+}
+
+Verb proposals_approve_verb() {
+  return decision("proposals approve", "Approve a proposal: the run applies it with its next checkpoint", true);
+}
+
+Verb proposals_reject_verb() { return decision("proposals reject", "Reject a proposal", false); }
+
+}  // namespace govtrain
