@@ -161,6 +161,8 @@ void ParamGrad::contract(Parameter& p, const std::vector<Factor>& factors) {
     }
     if (covers(s, p)) {
       backend_->contract(factors, *rows_, how, p.grad_.view());
+    } else if (factors.size() == 1 && factors[0].kind == Factor::Kind::scatter) {
+      contract_scattered(s, factors[0], how, rectangle(p.grad_, s));
     } else {
       std::vector<Tensor> copies;
       std::vector<std::vector<int32_t>> indices;
@@ -170,6 +172,45 @@ void ParamGrad::contract(Parameter& p, const std::vector<Factor>& factors) {
     if (admits_[b]) p.touched_[k] = true;
     if (withholds_[b]) p.withholds_[k] = true;
   }
+}
+
+// Only the rows that fall into the slice are looked at: all slices together cost what the whole parameter does.
+void ParamGrad::contract_scattered(const Parameter::Slice& s, const Factor& factor, const Contraction& how,
+                                   MutView grad) const {
+  std::vector<int32_t> lengths, index, from;
+  std::vector<size_t> examples;
+  for (int e = 0; e < rows_->examples(); ++e) {
+    const size_t before = index.size();
+    for (int t = rows_->begin(e); t < rows_->end(e); ++t) {
+      if (factor.index[t] < s.row_begin || factor.index[t] >= s.row_end) continue;
+      index.push_back(static_cast<int32_t>(factor.index[t] - s.row_begin));
+      from.push_back(t);
+    }
+    if (index.size() == before) continue;
+    lengths.push_back(static_cast<int32_t>(index.size() - before));
+    examples.push_back(static_cast<size_t>(e));
+  }
+  if (index.empty()) return;
+  const View columns = factor.dy.block(0, factor.dy.rows, s.col_begin, s.col_end - s.col_begin);
+  Tensor compact(static_cast<int64_t>(index.size()), columns.cols, backend_->allocator());
+  backend_->embedding(columns, from, compact.view(), false);
+  Factor part = factor;
+  part.dy = compact.cview();
+  part.index = index.data();
+  std::vector<float> weight, withheld;
+  std::vector<double> norm2;
+  for (const size_t e : examples) {
+    weight.push_back(how.weight[e]);
+    if (!how.withheld.empty()) withheld.push_back(how.withheld[e]);
+    if (!how.norm2.empty()) norm2.push_back(how.norm2[e]);
+  }
+  Contraction inner = how;
+  inner.weight = weight;
+  inner.withheld = withheld;
+  inner.norm2 = norm2;
+  const Rows rows = Rows::of_lengths(lengths);
+  backend_->contract({&part, 1}, rows, inner, grad);
+  for (size_t k = 0; k < norm2.size(); ++k) how.norm2[examples[k]] = norm2[k];
 }
 
 // The factors whose contraction is the slice's rectangle of the gradient. Columns of dy and x select; for scatter, rows

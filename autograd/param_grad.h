@@ -69,6 +69,7 @@ class ParamGrad {
   };
   ParamGrad(ParameterSet& set, Backend& backend, const Rows& rows);
   void contract(Parameter& p, const std::vector<Factor>& factors);
+  void contract_scattered(const Parameter::Slice& s, const Factor& factor, const Contraction& how, MutView grad) const;
   std::vector<Factor> restrict_to(const Parameter& p, const Parameter::Slice& s, const std::vector<Factor>& factors,
                                   std::vector<Tensor>& copies, std::vector<std::vector<int32_t>>& indices) const;
 

@@ -106,9 +106,9 @@ Status check_size(const std::string& leaf) {
 }  // namespace
 
 const std::vector<std::string>& control_kinds() {
-  static const std::vector<std::string> kinds = {"adapt",  "admit",  "bands",  "ckpt",    "end",      "eval",
-                                                 "expire", "infer",  "policy", "profile", "proposal", "review",
-                                                 "revoke", "rewind", "run",    "step",    "unlearn"};
+  static const std::vector<std::string> kinds = {"adapt",  "admit",  "bands", "blocks", "ckpt",    "clip",     "end",
+                                                 "eval",   "expire", "infer", "policy", "profile", "proposal", "review",
+                                                 "revoke", "rewind", "run",   "step",   "unlearn"};
   return kinds;
 }
 

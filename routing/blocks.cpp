@@ -3,6 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <numeric>
+#include <tuple>
+#include <utility>
 
 #include "core/error.h"
 
@@ -34,34 +38,19 @@ void check_bounds(const BlockMap& map, const std::vector<ParameterInfo>& paramet
   }
 }
 
-// Walks the bands of rows between slice edges; within a band the slices are intervals of columns.
-void check_cover(const BlockMap& map, const ParameterInfo& p, std::vector<Slice> slices,
-                 std::vector<std::string>& problems) {
-  std::vector<int64_t> edges{0, p.rows};
-  for (const Slice& s : slices) edges.insert(edges.end(), {s.row_begin, s.row_end});
-  std::sort(edges.begin(), edges.end());
-  edges.erase(std::unique(edges.begin(), edges.end()), edges.end());
-  std::stable_sort(slices.begin(), slices.end(),
-                   [](const Slice& a, const Slice& b) { return a.col_begin < b.col_begin; });
-  for (size_t i = 0; i + 1 < edges.size() && problems.size() <= max_listed; ++i) {
-    const int64_t r0 = edges[i], r1 = edges[i + 1];
-    int64_t covered = 0;  // columns [0, covered) are owned, up to here by `owner`
-    const Slice* owner = nullptr;
-    for (const Slice& s : slices) {
-      if (s.row_begin > r0 || s.row_end < r1) continue;
-      if (s.col_begin > covered) problems.push_back("no block owns " + area(p, r0, r1, covered, s.col_begin));
-      if (s.col_begin < covered) {
-        problems.push_back(fmt::format("both {} and {} own {}", map.names[static_cast<size_t>(owner->block)],
-                                       map.names[static_cast<size_t>(s.block)],
-                                       area(p, r0, r1, s.col_begin, std::min(covered, s.col_end))));
-      }
-      if (s.col_end > covered) {
-        covered = s.col_end;
-        owner = &s;
-      }
+template <class Key>
+void join_along(std::vector<Slice>& slices, int64_t Slice::*begin, int64_t Slice::*end, Key same) {
+  size_t kept = 0;
+  for (size_t i = 0; i < slices.size(); ++i) {
+    const bool joins =
+        kept > 0 && same(slices[kept - 1]) == same(slices[i]) && slices[kept - 1].*end == slices[i].*begin;
+    if (joins) {
+      slices[kept - 1].*end = slices[i].*end;
+    } else {
+      slices[kept++] = slices[i];
     }
-    if (covered < p.cols) problems.push_back("no block owns " + area(p, r0, r1, covered, p.cols));
   }
+  slices.resize(kept);
 }
 
 }  // namespace
@@ -101,6 +90,8 @@ void describe_blocks(BlockMap& map, const std::vector<ParameterInfo>& parameters
     BlockInfo& info = map.info[static_cast<size_t>(s.block)];
     info.layer_first = info.empty() ? p.layer : std::min(info.layer_first, p.layer);
     info.layer_last = std::max(info.layer_last, p.layer);
+    const auto place = std::lower_bound(info.places.begin(), info.places.end(), p.layer);
+    if (place == info.places.end() || *place != p.layer) info.places.insert(place, p.layer);
     info.elements += s.elements();
     const auto at = std::lower_bound(info.roles.begin(), info.roles.end(), p.role);
     if (at == info.roles.end() || *at != p.role) info.roles.insert(at, p.role);
@@ -126,14 +117,92 @@ BlockMap blocks_by_layer(const std::vector<ParameterInfo>& parameters) {
   return map;
 }
 
+void merge_slices(std::vector<Slice>& slices) {
+  const auto rows_of = [](const Slice& s) { return std::tuple(s.parameter, s.block, s.col_begin, s.col_end); };
+  const auto cols_of = [](const Slice& s) { return std::tuple(s.parameter, s.block, s.row_begin, s.row_end); };
+  std::sort(slices.begin(), slices.end(), [&](const Slice& a, const Slice& b) {
+    return std::tuple(rows_of(a), a.row_begin) < std::tuple(rows_of(b), b.row_begin);
+  });
+  join_along(slices, &Slice::row_begin, &Slice::row_end, rows_of);
+  std::sort(slices.begin(), slices.end(), [&](const Slice& a, const Slice& b) {
+    return std::tuple(cols_of(a), a.col_begin) < std::tuple(cols_of(b), b.col_begin);
+  });
+  join_along(slices, &Slice::col_begin, &Slice::col_end, cols_of);
+  std::sort(slices.begin(), slices.end(), [](const Slice& a, const Slice& b) {
+    return std::tuple(a.parameter, a.row_begin, a.col_begin, a.block) <
+           std::tuple(b.parameter, b.row_begin, b.col_begin, b.block);
+  });
+}
+
+// Walks the bands of rows between slice edges; within a band the slices are intervals of columns.
+Cover cover_of(const ParameterInfo& p, int index, const std::vector<Slice>& slices) {
+  std::vector<int64_t> edges{0, p.rows};
+  for (const Slice& s : slices) edges.insert(edges.end(), {s.row_begin, s.row_end});
+  std::sort(edges.begin(), edges.end());
+  edges.erase(std::unique(edges.begin(), edges.end()), edges.end());
+  std::vector<size_t> order(slices.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return slices[a].col_begin < slices[b].col_begin; });
+  Cover out;
+  std::map<std::pair<size_t, size_t>, std::vector<Slice>> twice;  // slices by position, earlier first
+  for (size_t i = 0; i + 1 < edges.size(); ++i) {
+    const int64_t r0 = edges[i], r1 = edges[i + 1];
+    int64_t covered = 0;         // columns [0, covered) are owned
+    std::vector<size_t> active;  // those that may still reach further
+    for (const size_t k : order) {
+      const Slice& s = slices[k];
+      if (s.row_begin > r0 || s.row_end < r1) continue;
+      if (s.col_begin > covered) out.gaps.push_back({index, 0, r0, r1, covered, s.col_begin});
+      std::erase_if(active, [&](size_t a) { return slices[a].col_end <= s.col_begin; });
+      for (const size_t a : active) {
+        twice[{std::min(a, k), std::max(a, k)}].push_back(
+            {index, 0, r0, r1, s.col_begin, std::min(s.col_end, slices[a].col_end)});
+      }
+      active.push_back(k);
+      covered = std::max(covered, s.col_end);
+    }
+    if (covered < p.cols) out.gaps.push_back({index, 0, r0, r1, covered, p.cols});
+  }
+  merge_slices(out.gaps);
+  for (auto& [pair, areas] : twice) {
+    merge_slices(areas);
+    for (Slice& area : areas) {
+      area.block = slices[pair.second].block;
+      out.overlaps.push_back({area, slices[pair.first].block});
+    }
+  }
+  return out;
+}
+
+std::string area_text(const ParameterInfo& p, const Slice& s) {
+  const bool all_rows = s.row_begin == 0 && s.row_end == p.rows, all_cols = s.col_begin == 0 && s.col_end == p.cols;
+  if (all_rows && all_cols) return "all of it";
+  const auto range = [](const char* what, bool all, int64_t begin, int64_t end) {
+    return all                ? fmt::format("all {}s", what)
+           : end - begin == 1 ? fmt::format("{} {}", what, begin)
+                              : fmt::format("{}s {}-{}", what, begin, end - 1);
+  };
+  if (p.rows == 1) return range("column", all_cols, s.col_begin, s.col_end);
+  return range("row", all_rows, s.row_begin, s.row_end) + ", " + range("column", all_cols, s.col_begin, s.col_end);
+}
+
 void check_partition(const BlockMap& map, const std::vector<ParameterInfo>& parameters) {
   std::vector<std::string> problems;
   for (const Slice& s : map.slices) check_bounds(map, parameters, s, problems);
   if (problems.empty()) {
     std::vector<std::vector<Slice>> by_parameter(parameters.size());
     for (const Slice& s : map.slices) by_parameter[static_cast<size_t>(s.parameter)].push_back(s);
+    const auto name = [&](int block) { return map.names[static_cast<size_t>(block)]; };
     for (size_t i = 0; i < parameters.size() && problems.size() <= max_listed; ++i) {
-      check_cover(map, parameters[i], by_parameter[i], problems);
+      const ParameterInfo& p = parameters[i];
+      const Cover cover = cover_of(p, static_cast<int>(i), by_parameter[i]);
+      const auto text = [&](const Slice& s) { return area(p, s.row_begin, s.row_end, s.col_begin, s.col_end); };
+      for (const Slice& gap : cover.gaps) problems.push_back("no block owns " + text(gap));
+      for (const auto& both : cover.overlaps) {
+        problems.push_back(
+            fmt::format("both {} and {} own {}", name(both.earlier), name(both.area.block), text(both.area)));
+      }
     }
   }
   if (problems.empty()) return;

@@ -38,6 +38,7 @@ struct Slice {
 // Where a block lies, from its slices.
 struct BlockInfo {
   int layer_first = 0, layer_last = -1;  // as ParameterInfo::layer; first > last: the block has no elements
+  std::vector<int> places;               // every ParameterInfo::layer in which it has elements, ascending
   std::vector<std::string> roles;        // of its elements, sorted
   int64_t elements = 0;
 
@@ -64,6 +65,25 @@ void describe_blocks(BlockMap& map, const std::vector<ParameterInfo>& parameters
 // One block for the embeddings ("embedding"), one for each transformer layer ("layer.0", ...), and one for the final
 // norm and head ("head"). A tied head belongs to "embedding".
 BlockMap blocks_by_layer(const std::vector<ParameterInfo>& parameters);
+
+// The areas of a parameter that no slice covers, and those that several cover, as rectangles merged where they can be.
+// `slices` lie inside the parameter; `block` of an overlap is that of the slice that comes later in the list, and
+// `earlier` that of the slice that has the area already.
+struct Cover {
+  struct Overlap {
+    Slice area;
+    int earlier = 0;
+  };
+  std::vector<Slice> gaps;
+  std::vector<Overlap> overlaps;
+};
+Cover cover_of(const ParameterInfo& parameter, int index, const std::vector<Slice>& slices);
+
+// Joins slices of the same block and parameter that lie side by side, and sorts by parameter, row and column.
+void merge_slices(std::vector<Slice>& slices);
+
+// "rows 0-15, columns 8-31", "all rows, columns 8-31" or "all of it", both ends inclusive.
+std::string area_text(const ParameterInfo& parameter, const Slice& area);
 
 // Throws Error that lists every gap and overlap unless each element of each parameter is in exactly one slice.
 void check_partition(const BlockMap& map, const std::vector<ParameterInfo>& parameters);

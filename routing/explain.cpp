@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/number.h"
+#include "routing/granularity.h"
 
 namespace govtrain {
 namespace {
@@ -79,11 +80,14 @@ std::string explain_document(const BoundPolicy& bound, const DocumentFacts& fact
 std::string explain_blocks(const BlockMap& map, const std::vector<ParameterInfo>& parameters) {
   std::string out;
   int64_t total = 0;
+  std::vector<Slice> slices = map.slices;
+  std::stable_sort(slices.begin(), slices.end(), [](const Slice& a, const Slice& s) { return a.block < s.block; });
+  size_t next = 0;
   for (int b = 0; b < map.blocks(); ++b) {
     std::string lines;
-    int64_t elements = 0;
-    for (const Slice& s : map.slices) {
-      if (s.block != b) continue;
+    const BlockInfo& info = map.info.at(static_cast<size_t>(b));
+    for (; next < slices.size() && slices[next].block == b; ++next) {
+      const Slice& s = slices[next];
       const ParameterInfo& p = parameters[static_cast<size_t>(s.parameter)];
       const int64_t count = (s.row_end - s.row_begin) * (s.col_end - s.col_begin);
       const bool whole = count == p.rows * p.cols;
@@ -91,10 +95,12 @@ std::string explain_blocks(const BlockMap& map, const std::vector<ParameterInfo>
                                      : fmt::format("[{}:{}, {}:{}] of [{}, {}]", s.row_begin, s.row_end, s.col_begin,
                                                    s.col_end, p.rows, p.cols);
       lines += fmt::format("    {:<52} {:<10} {:<16} {:>12}\n", p.name, p.role, area, grouped(count));
-      elements += count;
     }
-    out += fmt::format("  {} [{}]: {} elements\n{}", map.names[static_cast<size_t>(b)], b, grouped(elements), lines);
-    total += elements;
+    std::vector<std::string> places;
+    for (const int place : info.places) places.push_back(place_name(place, map.layers));
+    out += fmt::format("  {} [{}]: {} elements, {}, in {}\n{}", map.names[static_cast<size_t>(b)], b,
+                       grouped(info.elements), join(info.roles, " and "), join(places), lines);
+    total += info.elements;
   }
   return out + fmt::format("  {} blocks, {} elements\n", map.blocks(), grouped(total));
 }

@@ -8,32 +8,17 @@
 #include <sstream>
 
 #include "core/config/scalar.h"
+#include "core/error.h"
 #include "routing/glob.h"
+#include "routing/granularity.h"
+#include "routing/share.h"
 
 namespace govtrain {
 namespace {
 
 const char* const selector_forms =
-    "a block name (layer.2), layer.0-3, layer.*, 'first 50% of layers', 'last 2 layers', all, rest";
-
-std::optional<int64_t> whole_number(const std::string& text) {
-  if (text.empty() || text.size() > 9 || text.find_first_not_of("0123456789") != std::string::npos) return {};
-  return std::stoll(text);
-}
-
-// "50%" or "12.5%" in thousandths of a percent.
-std::optional<int64_t> percentage(const std::string& text) {
-  const std::string body = text.substr(0, text.size() - 1);
-  const size_t dot = body.find('.');
-  const auto whole = whole_number(body.substr(0, dot));
-  std::string fraction = dot == std::string::npos ? "" : body.substr(dot + 1);
-  if (!whole || *whole > 100 || fraction.size() > 3 || (dot != std::string::npos && fraction.empty())) return {};
-  fraction.resize(3, '0');
-  const auto thousandths = whole_number(fraction);
-  if (!thousandths) return {};
-  const int64_t value = *whole * 1000 + *thousandths;
-  return value > 0 && value <= 100'000 ? std::optional(value) : std::nullopt;
-}
+    "a block name (layer.2), layer.0-3, layer.*, 'first 50% of layers', 'last 2 layers', 'role mlp', "
+    "'role mlp of layer.0-3', all, rest";
 
 // "first 2 layers", "last 50% of blocks"
 std::optional<BlockSelector> parse_share(const std::vector<std::string>& words, std::string& problem) {
@@ -47,7 +32,7 @@ std::optional<BlockSelector> parse_share(const std::vector<std::string>& words, 
     return {};
   }
   out.percent = words[1].back() == '%';
-  const auto count = out.percent ? percentage(words[1]) : whole_number(words[1]);
+  const auto count = out.percent ? parse_percentage(words[1]) : parse_whole_number(words[1]);
   if (!count || *count == 0) {
     problem =
         fmt::format("expected a number from 1, or a percentage above 0 and at most 100, found {}", in_quotes(words[1]));
@@ -57,57 +42,145 @@ std::optional<BlockSelector> parse_share(const std::vector<std::string>& words, 
   return out;
 }
 
-// The number of "layer.3" and "layer.3.anything".
-std::optional<int64_t> layer_number(const std::string& block) {
-  if (block.rfind("layer.", 0) != 0) return {};
-  return whole_number(
-      block.substr(6, block.find('.', 6) == std::string::npos ? std::string::npos : block.find('.', 6) - 6));
+// What of the model a selector means: layers as ParameterInfo::layer, -1 the embedding, L the head.
+enum class Meant { none, part, all };
+
+Meant meant_of(const BlockInfo& info, const std::vector<bool>& places) {
+  const auto in = [&](int place) { return places[static_cast<size_t>(place + 1)]; };
+  const auto count = std::count_if(info.places.begin(), info.places.end(), in);
+  return count == 0 ? Meant::none : count == static_cast<int64_t>(info.places.size()) ? Meant::all : Meant::part;
 }
 
-// The depth units that a share counts, shallow end first: layer numbers, or block indices.
-std::vector<int64_t> units(const BlockMap& map, bool layers_only, DepthOrigin origin) {
-  std::vector<int64_t> out;
-  for (int b = 0; b < map.blocks(); ++b) {
-    if (!layers_only) out.push_back(b);
-    const auto layer = layer_number(map.names[static_cast<size_t>(b)]);
-    if (layers_only && layer && std::find(out.begin(), out.end(), *layer) == out.end()) out.push_back(*layer);
+// Selects the blocks that lie wholly in the places; a block of which only a part lies there is a problem.
+std::vector<bool> within(const BlockMap& map, const std::vector<bool>& places, std::string& problem) {
+  std::vector<bool> out(map.names.size(), false);
+  for (size_t b = 0; b < out.size(); ++b) {
+    const Meant meant = meant_of(map.info[b], places);
+    out[b] = meant == Meant::all;
+    if (meant == Meant::part && problem.empty()) {
+      std::vector<std::string> own;
+      for (const int place : map.info[b].places) own.push_back(place_name(place, map.layers));
+      problem = fmt::format("this takes only a part of block {}, which owns {}", map.names[b], join(own));
+    }
   }
-  if (origin == DepthOrigin::output) std::reverse(out.begin(), out.end());
+  return out;
+}
+
+std::vector<bool> select_share(const BlockSelector& s, const BlockMap& map, DepthOrigin origin, std::string& problem) {
+  const int64_t n = s.layers_only ? map.layers : map.blocks();
+  const int64_t count = !s.percent                             ? s.count
+                        : s.kind == BlockSelector::Kind::first ? share_down(n, s.count)
+                                                               : share_up(n, s.count);
+  if (count > n) {
+    problem = fmt::format("the model has only {} {}", n, s.layers_only ? "layers" : "blocks");
+    return std::vector<bool>(map.names.size(), false);
+  }
+  const bool from_input = (s.kind == BlockSelector::Kind::first) == (origin == DepthOrigin::input);
+  const auto chosen = [&](int64_t i) { return from_input ? i < count : i >= n - count; };
+  if (!s.layers_only) {
+    std::vector<bool> out(map.names.size(), false);
+    for (size_t b = 0; b < out.size(); ++b) out[b] = chosen(static_cast<int64_t>(b));
+    return out;
+  }
+  std::vector<bool> places(static_cast<size_t>(map.layers) + 2, false);
+  for (int64_t layer = 0; layer < n; ++layer) places[static_cast<size_t>(layer) + 1] = chosen(layer);
+  return within(map, places, problem);
+}
+
+// A block by its name; else all that lies in a place; else all whose name begins with it.
+std::vector<bool> select_name(const std::string& text, const BlockMap& map, std::string& problem) {
+  std::vector<bool> out(map.names.size(), false);
+  const auto exact = std::find(map.names.begin(), map.names.end(), text);
+  if (exact != map.names.end()) {
+    out[static_cast<size_t>(exact - map.names.begin())] = true;
+    return out;
+  }
+  for (int place = -1; place <= map.layers; ++place) {
+    if (text != place_name(place, map.layers)) continue;
+    std::vector<bool> places(static_cast<size_t>(map.layers) + 2, false);
+    places[static_cast<size_t>(place + 1)] = true;
+    return within(map, places, problem);
+  }
+  for (size_t b = 0; b < out.size(); ++b) out[b] = map.names[b].rfind(text + ".", 0) == 0;
+  return out;
+}
+
+std::vector<bool> selected(const BlockSelector& s, const BlockMap& map, DepthOrigin origin, std::string& problem);
+
+std::vector<bool> select_role(const BlockSelector& s, const BlockMap& map, DepthOrigin origin, std::string& problem) {
+  std::vector<bool> out(map.names.size(), true);
+  if (!s.of.empty()) out = selected(s.of.front(), map, origin, problem);
+  bool known = false;
+  for (size_t b = 0; b < out.size(); ++b) {
+    const std::vector<std::string>& roles = map.info[b].roles;
+    const bool has = std::find(roles.begin(), roles.end(), s.role) != roles.end();
+    known = known || has;
+    if (out[b] && has && roles.size() > 1 && problem.empty()) {
+      problem = fmt::format("this takes only a part of block {}, which owns {}", map.names[b], join(roles));
+    }
+    out[b] = out[b] && has;
+  }
+  if (!known) problem = fmt::format("no block has the role {}", in_quotes(s.role));
   return out;
 }
 
 std::vector<bool> selected(const BlockSelector& s, const BlockMap& map, DepthOrigin origin, std::string& problem) {
+  using Kind = BlockSelector::Kind;
   const size_t blocks = map.names.size();
   std::vector<bool> out(blocks, false);
-  using Kind = BlockSelector::Kind;
-  if (s.kind == Kind::first || s.kind == Kind::last) {
-    const std::vector<int64_t> all = units(map, s.layers_only, origin);
-    const int64_t n = static_cast<int64_t>(all.size());
-    const int64_t down = n * s.count / 100'000, up = (n * s.count + 99'999) / 100'000;
-    const int64_t count = !s.percent ? s.count : s.kind == Kind::first ? down : up;
-    if (count > n) problem = fmt::format("the model has only {} {}", n, s.layers_only ? "layers" : "blocks");
-    for (size_t b = 0; b < blocks && problem.empty(); ++b) {
-      const auto unit = s.layers_only ? layer_number(map.names[b]) : std::optional(static_cast<int64_t>(b));
-      if (!unit) continue;
-      const int64_t place = std::find(all.begin(), all.end(), *unit) - all.begin();
-      out[b] = s.kind == Kind::first ? place < count : place >= n - count;
+  switch (s.kind) {
+    case Kind::first:
+    case Kind::last:
+      return select_share(s, map, origin, problem);
+    case Kind::role:
+      out = select_role(s, map, origin, problem);
+      break;
+    case Kind::range: {
+      if (s.to >= map.layers) {
+        problem = fmt::format("the model has no block {}", in_quotes(fmt::format("layer.{}", s.to)));
+        return out;
+      }
+      std::vector<bool> places(static_cast<size_t>(map.layers) + 2, false);
+      for (int64_t layer = s.from; layer <= s.to; ++layer) places[static_cast<size_t>(layer) + 1] = true;
+      return within(map, places, problem);
     }
-    return out;
+    case Kind::name:
+      out = select_name(s.text, map, problem);
+      break;
+    case Kind::glob:
+      for (size_t b = 0; b < blocks; ++b) out[b] = glob_match(s.text, map.names[b]);
+      break;
+    case Kind::all:
+    case Kind::rest:
+      out.assign(blocks, true);
   }
-  for (size_t b = 0; b < blocks; ++b) {
-    const std::string& name = map.names[b];
-    const auto layer = layer_number(name);
-    out[b] = s.kind == Kind::all || (s.kind == Kind::name && name == s.text) ||
-             (s.kind == Kind::glob && glob_match(s.text, name)) ||
-             (s.kind == Kind::range && layer && *layer >= s.from && *layer <= s.to);
+  if (problem.empty() && std::find(out.begin(), out.end(), true) == out.end()) {
+    problem = s.kind == Kind::role ? fmt::format("{} selects no block", in_quotes(s.text))
+                                   : fmt::format("the model has no block {}", in_quotes(s.text));
   }
-  const bool range_ends =
-      s.kind != Kind::range ||
-      std::any_of(map.names.begin(), map.names.end(), [&](const auto& name) { return layer_number(name) == s.to; });
-  if (std::find(out.begin(), out.end(), true) == out.end() || !range_ends) {
-    problem = fmt::format("the model has no block {}",
-                          in_quotes(s.kind == Kind::range ? fmt::format("layer.{}", s.to) : s.text));
+  return out;
+}
+
+// "role mlp", "role mlp of first 2 layers"
+std::optional<BlockSelector> parse_role(const std::string& text, const std::vector<std::string>& words,
+                                        std::string& problem) {
+  BlockSelector out;
+  out.kind = BlockSelector::Kind::role;
+  out.text = text;
+  if (words.size() < 2 || (words.size() > 2 && (words[2] != "of" || words.size() == 3))) {
+    problem = "expected 'role mlp' or 'role mlp of layer.0-3'";
+    return {};
   }
+  out.role = words[1];
+  if (words.size() == 2) return out;
+  const auto inner = parse_selector(join({words.begin() + 3, words.end()}, " "), problem);
+  if (!inner) return {};
+  using Kind = BlockSelector::Kind;
+  if (inner->kind == Kind::role || inner->kind == Kind::all || inner->kind == Kind::rest) {
+    problem = fmt::format("a role is looked for in layers or blocks, not in {}", in_quotes(inner->text));
+    return {};
+  }
+  out.of.push_back(*inner);
   return out;
 }
 
@@ -159,6 +232,7 @@ std::optional<BlockSelector> parse_selector(const std::string& text, std::string
     if (share) share->text = text;
     return share;
   }
+  if (words[0] == "role") return parse_role(text, words, problem);
   if (words.size() > 1) {
     problem = fmt::format("{} is not a block selector", in_quotes(text));
     return {};
@@ -169,7 +243,7 @@ std::optional<BlockSelector> parse_selector(const std::string& text, std::string
   } else if (is_glob(text)) {
     out.kind = BlockSelector::Kind::glob;
   } else if (text.rfind("layer.", 0) == 0 && dash != std::string::npos) {
-    const auto from = whole_number(text.substr(6, dash - 6)), to = whole_number(text.substr(dash + 1));
+    const auto from = parse_whole_number(text.substr(6, dash - 6)), to = parse_whole_number(text.substr(dash + 1));
     if (!from || !to || *from > *to) {
       problem = fmt::format("{} is not a range such as layer.0-3", in_quotes(text));
       return {};
@@ -218,6 +292,7 @@ std::optional<Profile> read_profile(const std::string& name, const YamlNode& nod
 std::vector<float> bind_profile(const Profile& profile, const BlockMap& map, DepthOrigin origin,
                                 Diagnostics& diagnostics) {
   const size_t blocks = map.names.size();
+  if (map.info.size() != blocks) throw Error("profile", "the block map was not described");
   std::vector<float> weights(blocks, 0.0F);
   std::vector<const Profile::Entry*> owner(blocks, nullptr);
   const Profile::Entry* rest = nullptr;
@@ -230,8 +305,11 @@ std::vector<float> bind_profile(const Profile& profile, const BlockMap& map, Dep
     const std::vector<bool> mine = selected(entry.selector, map, origin, problem);
     if (!problem.empty()) {
       const std::string near = did_you_mean(entry.selector.text, map.names);
+      constexpr size_t shown = 20;
+      std::vector<std::string> names = map.names;
+      if (names.size() > shown) names.resize(shown);
       diagnostics.error(entry.at, fmt::format("profile {}: {}", in_quotes(profile.name), problem),
-                        near.empty() ? "blocks: " + join(map.names) : near);
+                        near.empty() ? "blocks: " + join(names) + (names.size() < blocks ? ", ..." : "") : near);
     }
     for (size_t b = 0; b < blocks; ++b) {
       if (!mine[b]) continue;

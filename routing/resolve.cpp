@@ -92,7 +92,7 @@ std::optional<BoundPolicy> BoundPolicy::bind(Policy policy, const BlockMap& map,
   const int errors = diagnostics.errors();
   for (const auto& [file, text] : policy.sources()) diagnostics.add_source(file, text);
   BoundPolicy out;
-  out.blocks_ = map.names;
+  out.map_ = {map.names, {}, map.info, map.layers};
   for (const Profile& profile : policy.profiles) {
     out.weights_.push_back(bind_profile(profile, map, policy.depth_origin, diagnostics));
   }
@@ -100,12 +100,12 @@ std::optional<BoundPolicy> BoundPolicy::bind(Policy policy, const BlockMap& map,
   if (diagnostics.errors() > errors) return {};
   const auto name = [&](int profile) { return policy.profiles[static_cast<size_t>(profile)].name; };
   const auto stated = [&](int profile) -> const std::vector<float>& { return out.stated_weights(profile); };
-  if (policy.adaptation) check_bounds(*policy.adaptation, out.blocks_, name, stated, diagnostics);
-  if (policy.controller) check_bounds(*policy.controller, out.blocks_, name, stated, diagnostics);
+  if (policy.adaptation) check_bounds(*policy.adaptation, out.map_.names, name, stated, diagnostics);
+  if (policy.controller) check_bounds(*policy.controller, out.map_.names, name, stated, diagnostics);
   for (const ScheduleEntry& entry : policy.schedule) {
     const std::string what = "schedule " + in_quotes(entry.name);
-    check_state_condition(entry.when, what + ": 'when'", out.blocks_, diagnostics);
-    if (entry.back) check_state_condition(*entry.back, what + ": 'back'", out.blocks_, diagnostics);
+    check_state_condition(entry.when, what + ": 'when'", out.map_.names, diagnostics);
+    if (entry.back) check_state_condition(*entry.back, what + ": 'back'", out.map_.names, diagnostics);
   }
   if (diagnostics.errors() > errors) return {};
   out.profile_of_.push_back(policy.default_profile);
@@ -137,9 +137,9 @@ std::vector<int32_t> BoundPolicy::matching_rules(const MetaView& view) const {
 
 void BoundPolicy::set_weights(int profile, std::vector<float> weights) {
   const bool finite = std::all_of(weights.begin(), weights.end(), [](float w) { return std::isfinite(w); });
-  if (profile == 0 || weights.size() != blocks_.size() || !finite) {
+  if (profile == 0 || weights.size() != map_.names.size() || !finite) {
     throw Error("policy", "weights of profile {}; expected {} finite weights of a profile other than 'none', got {}",
-                profile, blocks_.size(), weights.size());
+                profile, map_.names.size(), weights.size());
   }
   weights_.at(static_cast<size_t>(profile)) = std::move(weights);
 }
@@ -151,7 +151,7 @@ BoundPolicy BoundPolicy::widest() const {
     for (float& w : weights) w = std::abs(w);
   }
   for (const ScheduleEntry& entry : policy_.schedule) {
-    for (size_t b = 0; b < blocks_.size(); ++b) {
+    for (size_t b = 0; b < map_.names.size(); ++b) {
       float& w = out.weights_[static_cast<size_t>(entry.profile)][b];
       w = std::max(w, std::abs(weights(entry.to)[b]));
     }
@@ -204,7 +204,7 @@ Decision BoundPolicy::resolve(const DocumentFacts& facts, const Date& today) con
 
   const auto profile = [&](const Match& m) { return m.in_window ? profile_of_[static_cast<size_t>(m.rule)] : 0; };
   std::vector<std::string> labels;
-  for (size_t b = 0; b < blocks_.size(); ++b) {
+  for (size_t b = 0; b < map_.names.size(); ++b) {
     float weight = weights(profile(out.matched.front()))[b];
     int32_t best = 0;  // index into matched
     for (size_t m = 1; m < out.matched.size(); ++m) {
@@ -218,7 +218,7 @@ Decision BoundPolicy::resolve(const DocumentFacts& facts, const Date& today) con
   const auto alone = std::find_if(out.matched.begin(), out.matched.end(),
                                   [&](const Match& m) { return weights(profile(m)) == out.weights; });
   if (alone != out.matched.end()) {
-    out.rule.assign(blocks_.size(), alone->rule);
+    out.rule.assign(map_.names.size(), alone->rule);
     labels = {policy_.profiles[static_cast<size_t>(profile(*alone))].name};
   }
   out.profile = join_profiles(labels);

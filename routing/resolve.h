@@ -43,7 +43,7 @@ void restrict_weight(float& weight, int32_t& rule, float other, int32_t other_ru
 // default counts. A rule outside its window counts with weight zero. Privacy classes and exclusions only ever restrict.
 class BoundPolicy {
  public:
-  // Reports profiles that do not fit the blocks. Only the names of `map` are used.
+  // Reports profiles that do not fit the blocks. The slices of `map` are not used.
   static std::optional<BoundPolicy> bind(Policy policy, const BlockMap& map, Diagnostics& diagnostics);
   // As above, but throws ConfigError.
   static BoundPolicy bind(Policy policy, const BlockMap& map);
@@ -55,7 +55,9 @@ class BoundPolicy {
   BoundPolicy widest() const;
 
   const Policy& policy() const { return policy_; }
-  const std::vector<std::string>& blocks() const { return blocks_; }
+  const std::vector<std::string>& blocks() const { return map_.names; }
+  // The blocks that it is bound to, without their slices: enough to bind another policy to them.
+  const BlockMap& block_map() const { return map_; }
   // Weights [B] of a profile.
   const std::vector<float>& weights(int profile) const { return weights_[static_cast<size_t>(profile)]; }
   // The same as the policy's text states them, whatever set_weights() has put in their place.
@@ -68,7 +70,7 @@ class BoundPolicy {
  private:
   BoundPolicy() = default;
   Policy policy_;
-  std::vector<std::string> blocks_;
+  BlockMap map_;                             // without slices
   std::vector<std::vector<float>> weights_;  // [profile][B], in force
   std::vector<std::vector<float>> stated_;   // [profile][B]
   std::vector<int> profile_of_;              // [table entry]

@@ -11,6 +11,7 @@
 
 #include "autograd/optimizer.h"
 #include "models/transformer.h"
+#include "tests/models/random_blocks.h"
 
 namespace govtrain::test {
 
@@ -71,30 +72,13 @@ inline void random_text(Random& r, const TransformerConfig& c, Example& x, int l
   }
 }
 
-// Cuts each parameter into up to four rectangles and gives them to random blocks, or, half of the time, by layer.
-inline BlockMap random_blocks(Random& r, const std::vector<ParameterInfo>& infos) {
-  if (r.coin()) return blocks_by_layer(infos);
-  BlockMap map;
-  const int blocks = r.between(1, 5);
-  for (int b = 0; b < blocks; ++b) map.names.push_back("block." + std::to_string(b));
-  for (size_t i = 0; i < infos.size(); ++i) {
-    const int64_t row = r.between(0, static_cast<int>(infos[i].rows) - 1);
-    const int64_t col = r.between(0, static_cast<int>(infos[i].cols) - 1);
-    for (const auto& [r0, r1] : {std::pair<int64_t, int64_t>{0, row}, {row, infos[i].rows}}) {
-      for (const auto& [c0, c1] : {std::pair<int64_t, int64_t>{0, col}, {col, infos[i].cols}}) {
-        if (r0 < r1 && c0 < c1) map.slices.push_back({static_cast<int>(i), r.below(blocks), r0, r1, c0, c1});
-      }
-    }
-  }
-  return map;
-}
-
 inline Case random_case(uint64_t seed) {
   Random r(seed);
   Case c;
   c.seed = seed;
   c.config = random_config(r);
-  c.blocks = random_blocks(r, Transformer(c.config, 0).parameters().infos());
+  // Every granularity in turn.
+  c.blocks = blocks_of_kind(static_cast<int>(seed % block_kinds), r, c.config, Transformer::parameter_infos(c.config));
   const int examples = r.between(2, 6);
   for (int e = 0; e < examples; ++e) {
     Example x;

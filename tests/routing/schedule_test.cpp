@@ -5,6 +5,8 @@
 #include "core/error.h"
 #include "routing/resolve.h"
 
+#include "tests/routing/fixtures.h"
+
 using namespace govtrain;
 
 namespace {
@@ -20,11 +22,7 @@ rules:
 schedule:
 )";
 
-BlockMap blocks() {
-  BlockMap map;
-  map.names = {"embedding", "layer.0", "head"};
-  return map;
-}
+BlockMap blocks() { return routing_test::blocks(1); }
 
 BoundPolicy policy(const std::string& schedule) {
   Diagnostics diagnostics;

@@ -307,8 +307,8 @@ Outcome meet(const BadInput& row) {
 }
 
 std::vector<BadInputs> all_bad_inputs() {
-  return {bad_configs(),     bad_policies(), bad_documents(),   bad_data(),
-          bad_checkpoints(), bad_logs(),     bad_environments()};
+  return {bad_configs(), bad_blocks(),      bad_policies(), bad_documents(),
+          bad_data(),    bad_checkpoints(), bad_logs(),     bad_environments()};
 }
 
 std::string bad_input_page(const std::vector<BadInputs>& table) {

@@ -26,6 +26,9 @@ Verb proposals_list_verb();
 Verb proposals_show_verb();
 Verb proposals_approve_verb();
 Verb proposals_reject_verb();
+// blocks_verbs.cpp
+Verb blocks_show_verb();
+Verb blocks_learn_verb();
 
 // config_verbs.cpp
 Verb config_show_verb();

@@ -86,7 +86,11 @@ void find_blocks(std::string_view leaf, std::vector<std::string>& names) {
     if (name.is_string()) found.push_back(name);
     if (name.is_object() && name.contains("name") && name["name"].is_string()) found.push_back(name["name"]);
   }
-  if (!found.empty()) names = found;
+  if (record.contains("first") && record["first"] == names.size()) {
+    names.insert(names.end(), found.begin(), found.end());  // one of several entries
+  } else if (!found.empty()) {
+    names = found;
+  }
 }
 
 }  // namespace

@@ -8,7 +8,6 @@
 #include <sstream>
 
 #include "lineage/reader.h"
-#include "models/transformer.h"
 #include "routing/check.h"
 #include "routing/explain.h"
 #include "tools/govtrain/base/exit.h"
@@ -17,6 +16,7 @@
 #include "tools/govtrain/cli/corpus_view.h"
 #include "tools/govtrain/cli/log_args.h"
 #include "tools/govtrain/cli/places.h"
+#include "tools/govtrain/config/blocks_config.h"
 #include "tools/govtrain/data/format.h"
 #include "tools/govtrain/io/human.h"
 #include "tools/govtrain/train/band_replay.h"
@@ -82,7 +82,7 @@ int check(const PolicyArgs& args) {
   std::optional<BoundPolicy> bound;
   if (policy) {
     for (const auto& [name, text] : policy->sources()) diagnostics.add_source(name, text);
-    bound = BoundPolicy::bind(std::move(*policy), layer_block_names(file->config.model.layers), diagnostics);
+    bound = BoundPolicy::bind(std::move(*policy), planned_blocks(file->config), diagnostics);
   }
   if (bound) {
     std::optional<CorpusSummary> values;
@@ -128,10 +128,8 @@ int explain(const PolicyArgs& args) {
     fmt::print("{}", explain_document(bound_policy(c), facts_from(args.meta), policy_date(c)));
   }
   if (args.blocks) {
-    const int64_t vocab = c.data.tokenizer.kind == "bytes" ? 258 : c.data.tokenizer.vocab_size;
-    const Transformer model(model_config(c, vocab), 0);
-    const std::vector<ParameterInfo> infos = model.parameters().infos();
-    fmt::print("{}", explain_blocks(blocks_by_layer(infos), infos));
+    const std::vector<ParameterInfo> infos = planned_parameters(c);
+    fmt::print("{}", explain_blocks(blocks_of(c, infos), infos));
   }
   return exit_ok;
 }

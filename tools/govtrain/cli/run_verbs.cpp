@@ -12,6 +12,7 @@
 #include "tools/govtrain/cli/config_args.h"
 #include "tools/govtrain/cli/places.h"
 #include "tools/govtrain/cli/terminal.h"
+#include "tools/govtrain/config/blocks_config.h"
 #include "tools/govtrain/io/human.h"
 #include "tools/govtrain/train/checkpoint.h"
 #include "tools/govtrain/train/run.h"
@@ -40,7 +41,7 @@ std::optional<BoundPolicy> check_files(RunConfigFile& file) {
   std::optional<Policy> policy = Policy::read(c.policy.file, file.diagnostics);
   if (!policy) return std::nullopt;
   for (const auto& [name, text] : policy->sources()) file.diagnostics.add_source(name, text);
-  return BoundPolicy::bind(std::move(*policy), layer_block_names(c.model.layers), file.diagnostics);
+  return BoundPolicy::bind(std::move(*policy), planned_blocks(c), file.diagnostics);
 }
 
 int validate(const ConfigArgs& args) {
@@ -49,7 +50,7 @@ int validate(const ConfigArgs& args) {
   const RunConfig& c = file->config;
   if (policy && !file->diagnostics.has_errors()) check_policy(*policy, policy_date(c), nullptr, file->diagnostics);
   settle(file->diagnostics, "");
-  const int64_t vocab = c.data.tokenizer.kind == "bytes" ? 258 : c.data.tokenizer.vocab_size;
+  const int64_t vocab = c.data.tokenizer.kind == "bytes" ? byte_vocabulary : c.data.tokenizer.vocab_size;
   const TransformerConfig model = model_config(c, vocab);
   for (const std::string& problem : model.problems()) throw Failure(exit_usage, problem);
   const auto parameters = static_cast<uint64_t>(model.parameter_count());
@@ -60,7 +61,7 @@ int validate(const ConfigArgs& args) {
   fmt::print("configuration  {}\n", args.path);
   if (policy) fmt::print("policy         {}, {} rules\n", policy->policy().id(), policy->policy().rules.size());
   fmt::print("model          {} parameters, {} blocks\n", grouped(static_cast<int64_t>(parameters)),
-             c.model.layers + 2);
+             planned_blocks(c).blocks());
   fmt::print("checkpoint     {}; {} free in {}\n", human_bytes(checkpoint), human_bytes(available), place);
   if (available < checkpoint * static_cast<uint64_t>(c.save.keep_last + 1))
     throw Failure(exit_resource, fmt::format("{} has room for fewer than save.keep_last + 1 = {} checkpoints", place,

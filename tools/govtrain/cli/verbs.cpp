@@ -15,6 +15,8 @@ const std::vector<Verb>& verbs() {
       data_prepare_verb(),
       data_inspect_verb(),
       data_stats_verb(),
+      blocks_show_verb(),
+      blocks_learn_verb(),
       policy_check_verb(),
       policy_explain_verb(),
       policy_replay_verb(),

@@ -6,7 +6,7 @@
 #include "autograd/technique.h"
 #include "core/error.h"
 #include "routing/date.h"
-#include "tools/govtrain/config/run_config.h"
+#include "tools/govtrain/config/blocks_config.h"
 
 namespace govtrain {
 namespace {
@@ -176,6 +176,7 @@ void check(const RunConfig& config, const LoadedConfig& loaded, Diagnostics& dia
   check_data(config, report);
   check_routing(config, report);
   check_places(config, report);
+  check_blocks(config, loaded, diagnostics);
 }
 
 }  // namespace govtrain

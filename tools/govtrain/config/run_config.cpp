@@ -7,6 +7,7 @@
 
 #include "core/config/render.h"
 #include "core/file.h"
+#include "routing/granularity.h"
 
 namespace govtrain {
 namespace {
@@ -101,6 +102,26 @@ void describe_model(Schema& s, RunConfig& c) {
             {.doc = "The output projection is the embedding table.", .also_called = {"tie_word_embeddings"}});
   s.boolean("model.bias", m.bias, {.doc = "Biases on projections and layer norms."});
   s.number("model.dropout", m.dropout, {.doc = "Dropout after the embedding and each branch.", .min = 0, .max = 0.95});
+}
+
+void describe_blocks(Schema& s, RunConfig& c) {
+  auto& b = c.blocks;
+  s.section("blocks", "Into which parts the model is divided that an example may teach or not.");
+  s.text("blocks.by", b.by,
+         {.doc = "Granularity; what each block owns is printed by 'govtrain blocks show'.",
+          .choices = granularity_names(),
+          .also_called = {"granularity"}});
+  s.integer("blocks.group_layers", b.group_layers,
+            {.doc = "group: layers in one block; the last block may have fewer.", .min = 1, .max = 1024});
+  s.integer("blocks.ranges", b.ranges,
+            {.doc = "channels: blocks into which each layer's MLP is divided, by its hidden channels.",
+             .min = 1,
+             .max = 1 << 20});
+  s.texts("blocks.shares", b.shares,
+          {.doc = "position: names and shares of the layers, from the input to the output: [shallow 50%, deep 50%]."});
+  s.text("blocks.file", b.file,
+         {.doc = "selectors: the file that lists the blocks. learned: the file that 'govtrain blocks learn' made.",
+          .path = true});
 }
 
 void describe_policy(Schema& s, RunConfig& c) {
@@ -312,6 +333,7 @@ void describe(Schema& schema, RunConfig& config) {
   describe_run(schema, config);
   describe_data(schema, config);
   describe_model(schema, config);
+  describe_blocks(schema, config);
   describe_policy(schema, config);
   describe_routing(schema, config);
   describe_optim(schema, config);

@@ -59,6 +59,13 @@ struct RunConfig {
     std::string reference;  // folder of the frozen model that surprisal is measured with
   } policy;
   struct {
+    std::string by = "layer";  // one of granularity_names()
+    int64_t group_layers = 2;
+    int64_t ranges = 4;
+    std::vector<std::string> shares;
+    std::string file;
+  } blocks;
+  struct {
     std::string kind = "adamw";
     double lr = 1e-3;
     std::vector<double> betas = {0.9, 0.95};

@@ -13,7 +13,7 @@ constexpr char bytes_content[] = "govtrain byte tokenizer 1: ids 0..255 are byte
 class ByteTokenizer : public Tokenizer {
  public:
   std::string kind() const override { return "bytes"; }
-  int vocab_size() const override { return 258; }
+  int vocab_size() const override { return byte_vocabulary; }
   int bos() const override { return 256; }
   int eos() const override { return 257; }
 

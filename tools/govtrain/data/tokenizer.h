@@ -21,6 +21,9 @@ struct TokenizerOptions {
   int64_t training_bytes = 4'000'000;  // sentencepiece only: most text that the training looks at
 };
 
+// Tokens of the kind `bytes`: every byte, begin and end.
+inline constexpr int byte_vocabulary = 258;
+
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;

@@ -114,9 +114,7 @@ void Governance::replace_policy(const SeenFile& seen) {
   if (sections && learned(*policy) != learned(old))
     return refuse(
         "'adaptation', 'controller' and 'entropy', with the list of profiles, cannot change while a run trains");
-  BlockMap map;
-  map.names = policy_.blocks();
-  std::optional<BoundPolicy> bound = BoundPolicy::bind(*policy, map, diagnostics);
+  std::optional<BoundPolicy> bound = BoundPolicy::bind(*policy, policy_.block_map(), diagnostics);
   if (!bound) return refuse(diagnostics.render());
 
   std::vector<Decision> before;
@@ -291,12 +289,10 @@ void Governance::restore(const json& state) {
   try {
     const std::string text = state.at("policy");
     if (text != policy_.policy().canonical()) {
-      BlockMap map;
-      map.names = policy_.blocks();
       Diagnostics diagnostics;
       std::optional<Policy> policy = Policy::parse("the checkpoint's policy", text, diagnostics);
       if (!policy) throw Error("governance", "the state in the checkpoint is damaged: {}", diagnostics.render());
-      policy_ = BoundPolicy::bind(std::move(*policy), map);
+      policy_ = BoundPolicy::bind(std::move(*policy), BlockMap(policy_.block_map()));
       scheduler_ = scheduler();
     }
     file_text_ = state.at("file");

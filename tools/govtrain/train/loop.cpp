@@ -98,6 +98,7 @@ void Loop::open_log(const std::optional<ResumePoint>& point) {
 
 void Loop::write_head() {
   require(log_->control("run", run_record(s_)));
+  for (json& blocks : block_records(s_)) require(log_->control("blocks", std::move(blocks)));
   require(log_->control("policy", policy_record(s_.policy)));
   std::set<std::string> profiles;
   for (json& profile : profile_records(s_)) {
@@ -359,6 +360,7 @@ void Loop::save() {
   state.policy_id = s_.policy.policy().id();
   state.dataset_key = s_.prepared.key;
   state.config_json = training_config(config_).dump();
+  state.parts["blocks"] = {{"sha256", s_.blocks_sha256}};
   state.parts["governance"] = s_.governance->state();
   state.parts["outside"] = outside_.state();
   if (s_.adapter) state.parts[adapter_part] = s_.adapter->state();

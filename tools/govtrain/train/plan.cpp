@@ -47,10 +47,6 @@ std::string data_table(const Session& s) {
 
 std::string model_table(const Session& s) {
   const std::vector<std::string>& names = s.policy.blocks();
-  std::vector<int64_t> elements(names.size(), 0);
-  for (const Slice& slice : s.blocks.slices) {
-    elements[static_cast<size_t>(slice.block)] += (slice.row_end - slice.row_begin) * (slice.col_end - slice.col_begin);
-  }
   std::vector<double> admitted(names.size(), 0);
   double tokens = 0;
   for (const auto& share : s.governance->shares("package")) {
@@ -60,10 +56,13 @@ std::string model_table(const Session& s) {
     }
   }
   std::string out = fmt::format("  {:<36} {:>10}   {}\n", "block", "parameters", "mean weight over tokens");
-  for (size_t b = 0; b < names.size(); ++b) {
-    out += fmt::format("    {:<34} {:>10}   {:.2f}\n", names[b], human_count(static_cast<double>(elements[b])),
+  constexpr size_t shown = 40;
+  for (size_t b = 0; b < std::min(names.size(), shown); ++b) {
+    out += fmt::format("    {:<34} {:>10}   {:.2f}\n", names[b],
+                       human_count(static_cast<double>(s.blocks.info[b].elements)),
                        tokens == 0 ? 0 : admitted[b] / tokens);
   }
+  if (names.size() > shown) out += fmt::format("    ({} more: govtrain blocks show)\n", names.size() - shown);
   return out;
 }
 

@@ -122,6 +122,16 @@ void check_same_training(const ResumePoint& point, const RunConfig& config, cons
   }
 }
 
+void check_same_blocks(const ResumePoint& point, const std::string& blocks_sha256) {
+  const auto part = point.state.parts.find("blocks");
+  const std::string saved = part == point.state.parts.end() ? "nothing" : part->value("sha256", "nothing");
+  if (saved == blocks_sha256) return;
+  throw Failure(exit_usage,
+                fmt::format("{} was made with another division into blocks ({:.12}, found {:.12}); resume with "
+                            "the same blocks.file or start another run",
+                            point.folder, saved, blocks_sha256));
+}
+
 void check_lineage_covers(FileSystem& fs, const ResumePoint& point, const std::string& log_folder,
                           const std::string& key_path) {
   const NoteSigner signer = require(load_note_key(fs, key_path));

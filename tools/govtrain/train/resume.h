@@ -26,6 +26,9 @@ std::optional<ResumePoint> find_resume_point(FileSystem& fs, const RunConfig& co
 void check_same_training(const ResumePoint& point, const RunConfig& config, const std::string& dataset_key,
                          const std::string& policy_id);
 
+// Throws Failure unless the checkpoint was made with the block map of this digest.
+void check_same_blocks(const ResumePoint& point, const std::string& blocks_sha256);
+
 // Throws Failure unless the log in `log_folder` begins with the entries that the checkpoint's signed note covers.
 void check_lineage_covers(FileSystem& fs, const ResumePoint& point, const std::string& log_folder,
                           const std::string& key_path);

@@ -8,6 +8,7 @@
 #include "tools/govtrain/train/loop.h"
 #include "tools/govtrain/train/plan.h"
 #include "tools/govtrain/train/resume.h"
+#include "tools/govtrain/train/run_head.h"
 #include "tools/govtrain/train/session.h"
 
 namespace govtrain {
@@ -51,6 +52,7 @@ int run_training(const RunConfig& config, bool dry_run) {
   int64_t first_step = 0;
   if (point) {
     check_same_training(*point, config, session.prepared.key, session.policy.policy().id());
+    check_same_blocks(*point, session.blocks_sha256);
     require(load_training(fs, point->folder, *session.model, session.trainer->optimizer()));
     if (session.withheld) load_withheld(fs, point->folder, point->state.parts, *session.withheld);
     try {
@@ -68,6 +70,7 @@ int run_training(const RunConfig& config, bool dry_run) {
       return exit_ok;
     }
   }
+  if (config.lineage.enabled && config.train.routing) check_record_size(session);
   const PlanCosts costs = measure_costs(session, config.train.steps - first_step);
   const std::string plan = plan_text(session, costs, first_step);
   if (dry_run) {

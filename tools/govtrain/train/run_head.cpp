@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/hash.h"
+#include "lineage/tiles.h"
 #include "tools/govtrain/base/build_info.h"
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/io/human.h"
@@ -15,15 +16,26 @@ namespace govtrain {
 
 using nlohmann::json;
 
+namespace {
+
+constexpr size_t blocks_per_record = 400;  // names of up to 100 bytes: well below the largest entry
+
+json block_list(const Session& s, size_t begin, size_t end) {
+  json out = json::array();
+  for (size_t b = begin; b < end; ++b) {
+    out.push_back({{"name", s.blocks.names[b]}, {"elements", s.blocks.info[b].elements}});
+  }
+  return out;
+}
+
+}  // namespace
+
 json run_record(const Session& s) {
   const json config = training_config(s.config);
-  json blocks = json::array();
-  std::vector<int64_t> elements(s.policy.blocks().size(), 0);
-  for (const Slice& slice : s.blocks.slices) {
-    elements[static_cast<size_t>(slice.block)] += (slice.row_end - slice.row_begin) * (slice.col_end - slice.col_begin);
-  }
-  for (size_t b = 0; b < elements.size(); ++b) {
-    blocks.push_back({{"name", s.policy.blocks()[b]}, {"elements", elements[b]}});
+  const size_t count = s.blocks.names.size();
+  json map = {{"by", s.config.blocks.by}, {"count", count}, {"sha256", s.blocks_sha256}};
+  if (!s.config.blocks.file.empty()) {
+    map["file_sha256"] = hex(sha256(require(real_file_system().read(s.config.blocks.file))));
   }
   return {{"version", version()},
           {"commit", git_id()},
@@ -40,7 +52,37 @@ json run_record(const Session& s) {
             {"tokens", s.dataset.tokens()}}},
           {"tokenizer", {{"kind", s.dataset.tokenizer().kind()}, {"sha256", hex(s.dataset.tokenizer().digest())}}},
           {"parameters", s.model->parameters().elements()},
-          {"blocks", blocks}};
+          {"block_map", map},
+          {"blocks", count <= blocks_per_record ? block_list(s, 0, count) : json::array()}};
+}
+
+std::vector<json> block_records(const Session& s) {
+  std::vector<json> out;
+  const size_t count = s.blocks.names.size();
+  for (size_t b = 0; count > blocks_per_record && b < count; b += blocks_per_record) {
+    out.push_back({{"first", b}, {"blocks", block_list(s, b, std::min(count, b + blocks_per_record))}});
+  }
+  return out;
+}
+
+void check_record_size(const Session& s) {
+  size_t present = 0, text = 0;
+  const size_t count = s.blocks.names.size();
+  for (size_t d = 0; d < s.dataset.documents().size(); ++d) {
+    const Decision& decision = s.governance->decision(static_cast<int32_t>(d));
+    const auto zeros = std::count(decision.weights.begin(), decision.weights.end(), 0.0f);
+    present = std::max(present, count - static_cast<size_t>(zeros));
+    text = std::max(text, decision.profile.size());
+  }
+  // Sparse records hold rules for every block, weights and norms for the admitted ones only.
+  const size_t key = count < sparse_blocks ? 0 : 3 + std::to_string(count).size();
+  const size_t whole = largest_example_leaf(count, text + 200);
+  const size_t leaf = count < sparse_blocks ? whole : whole - (count - present) * (32 + 2 * key);
+  if (leaf <= max_entry_bytes) return;
+  throw Failure(exit_usage,
+                fmt::format("{} blocks, of which a document may teach {}, can need {} bytes in a record of the "
+                            "log, which holds {}; form fewer blocks, or set lineage.enabled=false",
+                            count, present, leaf, max_entry_bytes));
 }
 
 json policy_record(const BoundPolicy& policy) {
@@ -59,13 +101,17 @@ std::vector<json> profile_records(const Session& s) {
   std::set<std::string> named;
   const Policy& policy = s.policy.policy();
   const auto add = [&](const std::string& id, const std::vector<float>& weights) {
-    if (!named.insert(id).second) return;
+    if (!named.insert(id).second) return false;
     json w = json::array();
     for (const float x : weights) w.push_back(x);
     records.push_back({{"id", id}, {"w", w}});
+    return true;
   };
-  for (size_t p = 0; p < policy.profiles.size(); ++p)
-    add(policy.profiles[p].name, s.policy.weights(static_cast<int>(p)));
+  for (size_t p = 0; p < policy.profiles.size(); ++p) {
+    const Profile& profile = policy.profiles[p];
+    const bool fresh = add(profile.name, s.policy.weights(static_cast<int>(p)));
+    if (fresh && profile.negative_bound > 0) records.back()["allow_negative"] = {{"bound", profile.negative_bound}};
+  }
   for (size_t d = 0; d < s.dataset.documents().size(); ++d) {
     const Decision& decision = s.governance->decision(static_cast<int32_t>(d));
     add(decision.profile, decision.weights);  // profiles that several rules made together

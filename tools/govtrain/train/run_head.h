@@ -15,6 +15,10 @@ namespace govtrain {
 // Version, compiler, instruction set, device, seed, configuration, data and tokenizer digests, blocks. No wall clock,
 // host, thread count or path.
 nlohmann::json run_record(const Session& session);
+// Names and elements of the blocks when they do not fit into the run record: "first" and "blocks" each.
+std::vector<nlohmann::json> block_records(const Session& session);
+// Throws Failure when a record of this many blocks could exceed what an entry of the log can hold.
+void check_record_size(const Session& session);
 // Id, rule table, and the policy's canonical text.
 nlohmann::json policy_record(const BoundPolicy& policy);
 // One record per profile: id and weight per block.

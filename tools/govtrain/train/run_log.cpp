@@ -13,6 +13,14 @@
 namespace govtrain {
 namespace {
 
+constexpr size_t clips_per_record = 1500;
+
+// Numbers in JSON are finite; what is not is told as in example records.
+nlohmann::json norm_json(double norm) {
+  if (std::isfinite(norm)) return norm;
+  return std::isnan(norm) ? "nan" : "inf";
+}
+
 std::string random_hex(size_t bytes) {
   std::array<unsigned char, 16> buffer{};
   if (RAND_bytes(buffer.data(), static_cast<int>(bytes)) != 1) throw Error("run log", "no random bytes from OpenSSL");
@@ -113,19 +121,48 @@ Status RunLog::step(int64_t step, const Batch& batch, const std::vector<Document
     if (Status s = write_leaf(leaf, record); !s.ok()) return s;
     if (auto appended = log_.append(std::move(leaf)); !appended.ok()) return appended.status();
   }
-  nlohmann::json factors = nlohmann::json::array(), stepped = nlohmann::json::array();
-  for (size_t b = 0; b < result.clips.size(); ++b) {
-    factors.push_back(result.clips[b].factor);
-    stepped.push_back(result.stepped[b] ? 1 : 0);
-  }
   nlohmann::json payload = {
-      {"step", step}, {"epoch", batch.epoch}, {"examples", examples.size()}, {"loss", result.mean_loss()},
-      {"lr", lr},     {"clip", factors},      {"stepped", stepped}};
-  for (const BlockClip& clip : result.withheld) {
-    // Numbers in JSON are finite; what is not is told as in example records.
-    const double norm = clip.norm;
-    payload["withheld"].push_back(std::isfinite(norm) ? nlohmann::json(norm)
-                                                      : nlohmann::json(std::isnan(norm) ? "nan" : "inf"));
+      {"step", step}, {"epoch", batch.epoch}, {"examples", examples.size()}, {"loss", result.mean_loss()}, {"lr", lr}};
+  const size_t count = result.clips.size();
+  if (count < sparse_blocks) {
+    payload["clip"] = payload["stepped"] = nlohmann::json::array();
+    for (size_t b = 0; b < count; ++b) {
+      payload["clip"].push_back(result.clips[b].factor);
+      payload["stepped"].push_back(result.stepped[b] ? 1 : 0);
+    }
+    for (const BlockClip& clip : result.withheld) payload["withheld"].push_back(norm_json(clip.norm));
+    return control("step", std::move(payload));
+  }
+  // Too many for one entry: what is not 1 or 0 goes ahead in entries of their own, stepped blocks as ranges.
+  const auto ahead = [&](const char* key, const std::vector<BlockClip>& values, const auto& of, float usual) {
+    nlohmann::json part = nlohmann::json::object();
+    Status status;
+    for (size_t b = 0; b < values.size() && status.ok(); ++b) {
+      if (of(values[b]) != usual) part[std::to_string(b)] = norm_json(of(values[b]));
+      if (part.empty() || (part.size() < clips_per_record && b + 1 < values.size())) continue;
+      status = control("clip", {{"step", step}, {key, std::move(part)}});
+      part = nlohmann::json::object();
+    }
+    return status;
+  };
+  if (Status s = ahead(
+          "clip", result.clips, [](const BlockClip& c) { return c.factor; }, 1.0f);
+      !s.ok())
+    return s;
+  if (Status s = ahead(
+          "withheld", result.withheld, [](const BlockClip& c) { return c.norm; }, 0.0f);
+      !s.ok())
+    return s;
+  payload["b"] = count;
+  payload["stepped"] = nlohmann::json::array();
+  for (size_t b = 0; b < count; ++b) {
+    nlohmann::json& ranges = payload["stepped"];
+    if (!result.stepped[b]) continue;
+    if (!ranges.empty() && ranges.back()[1] == b - 1) {
+      ranges.back()[1] = b;
+    } else {
+      ranges.push_back({b, b});
+    }
   }
   return control("step", std::move(payload));
 }

@@ -8,6 +8,7 @@
 #include "core/parallel.h"
 #include "kernels/backend.h"
 #include "tools/govtrain/base/exit.h"
+#include "tools/govtrain/config/blocks_config.h"
 #include "tools/govtrain/data/baseline.h"
 #include "tools/govtrain/io/human.h"
 #include "tools/govtrain/train/setup.h"
@@ -52,8 +53,7 @@ Policy file_policy(const RunConfig& config, Diagnostics& diagnostics) {
 }
 
 BoundPolicy bind(const RunConfig& config, Policy policy, Diagnostics& diagnostics) {
-  std::optional<BoundPolicy> bound =
-      BoundPolicy::bind(std::move(policy), layer_block_names(config.model.layers), diagnostics);
+  std::optional<BoundPolicy> bound = BoundPolicy::bind(std::move(policy), planned_blocks(config), diagnostics);
   if (!bound) throw ConfigError(diagnostics);
   return std::move(*bound);
 }
@@ -95,13 +95,6 @@ void check_reference(const RunConfig& config, const Policy& policy) {
 Dataset open_dataset(const PrepareReport& prepared) { return require(Dataset::open(prepared.folder)); }
 
 }  // namespace
-
-BlockMap layer_block_names(int64_t layers) {
-  std::vector<ParameterInfo> infos = {{"embedding", "embedding", -1, 1, 1}};
-  for (int64_t i = 0; i < layers; ++i) infos.push_back({"layer", "mlp", static_cast<int>(i), 1, 1});
-  infos.push_back({"norm", "norm", static_cast<int>(layers), 1, 1});
-  return blocks_by_layer(infos);
-}
 
 BoundPolicy bound_policy(const RunConfig& config, const std::optional<Date>& date) {
   Diagnostics diagnostics;
@@ -170,7 +163,10 @@ Session::Session(FileSystem& fs, const RunConfig& run_config, const Date& day, c
   for (const std::string& problem : shape.problems()) throw Failure(exit_usage, problem);
   check_memory(config, shape);
   model = std::make_unique<Transformer>(shape, static_cast<uint64_t>(config.run.seed), backend.allocator());
-  blocks = blocks_by_layer(model->parameters().infos());
+  const std::vector<ParameterInfo> infos = model->parameters().infos();
+  blocks = blocks_of(config, infos);
+  if (blocks.names != policy.blocks()) throw Error("blocks", "names changed with the vocabulary");
+  blocks_sha256 = block_map_digest(blocks, infos);
   model->parameters().assign_blocks(blocks);
   try {
     model->set_techniques(parse_techniques(config.routing.technique));

@@ -24,9 +24,6 @@
 
 namespace govtrain {
 
-// The blocks of a model with so many layers, by name only: enough to bind a policy before there is a model.
-BlockMap layer_block_names(int64_t layers);
-
 // The policy of the configuration, bound to its model, with what its revocation list names on `date` (today's, if none
 // is given) as one more exclusion, named "revocations". Throws ConfigError.
 BoundPolicy bound_policy(const RunConfig& config, const std::optional<Date>& date = std::nullopt);
@@ -60,6 +57,7 @@ class Session {
   Dataset dataset;
   std::unique_ptr<Transformer> model;
   BlockMap blocks;
+  std::string blocks_sha256;  // block_map_digest
   std::unique_ptr<Governance> governance;
   std::unique_ptr<Sampler> sampler;
   std::unique_ptr<Trainer> trainer;

@@ -1,0 +1,118 @@
+#include "tools/govtrain/config/blocks_config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "models/transformer.h"
+#include "routing/block_file.h"
+#include "routing/learned_blocks.h"
+#include "tools/govtrain/data/tokenizer.h"
+#include "tools/govtrain/train/setup.h"
+
+namespace govtrain {
+namespace {
+
+Granularity granularity(const RunConfig& config) {
+  const auto& names = granularity_names();
+  const auto found = std::find(names.begin(), names.end(), config.blocks.by);
+  return static_cast<Granularity>((found == names.end() ? names.begin() : found) - names.begin());
+}
+
+// Enough to bind a policy when only the number of layers is known.
+std::vector<ParameterInfo> layers_only(int64_t layers) {
+  std::vector<ParameterInfo> infos = {{"embedding", "embedding", -1, 1, 1}};
+  for (int i = 0; i < static_cast<int>(layers); ++i) {
+    for (const char* role : {"norm", "attention", "mlp"})
+      infos.push_back({fmt::format("{}.{}", role, i), role, i, 1, 1});
+  }
+  infos.push_back({"norm", "norm", static_cast<int>(layers), 1, 1});
+  infos.push_back({"head", "head", static_cast<int>(layers), 1, 1});
+  return infos;
+}
+
+}  // namespace
+
+std::optional<BlockSpec> block_spec(const RunConfig& config, const LoadedConfig* loaded, Diagnostics& diagnostics) {
+  const auto& b = config.blocks;
+  const auto at = [&](const char* key) { return loaded != nullptr ? loaded->where(key) : Position{key, 0, 0, 1}; };
+  const int errors = diagnostics.errors();
+  BlockSpec spec;
+  spec.by = granularity(config);
+  spec.group_layers = b.group_layers;
+  spec.ranges = b.ranges;
+  const bool reads = spec.by == Granularity::selectors || spec.by == Granularity::learned;
+  if (reads && b.file.empty()) {
+    diagnostics.error(at("blocks.by"), fmt::format("blocks.by {} needs blocks.file", b.by),
+                      spec.by == Granularity::learned ? "'govtrain blocks learn' makes one"
+                                                      : "a list of named blocks; see docs/granularity.md");
+  } else if (spec.by == Granularity::selectors) {
+    if (auto file = read_block_file(b.file, at("blocks.file"), diagnostics)) {
+      spec.file = std::make_shared<BlockFile>(std::move(*file));
+    }
+  } else if (spec.by == Granularity::learned) {
+    if (auto file = read_learned(b.file, at("blocks.file"), diagnostics)) {
+      spec.learned = std::make_shared<LearnedBlocks>(std::move(*file));
+    }
+  } else if (spec.by == Granularity::position) {
+    spec.at = at("blocks.shares");
+    for (const std::string& text : b.shares) {
+      std::string problem;
+      const auto share = parse_depth_share(text, problem);
+      if (!share) diagnostics.error(spec.at, "blocks.shares: " + problem);
+      for (const DepthShare& other : spec.shares) {
+        if (share && share->name == other.name) {
+          diagnostics.error(spec.at, fmt::format("blocks.shares: a second share named {}", in_quotes(other.name)));
+        }
+      }
+      if (share) spec.shares.push_back(*share);
+    }
+    if (b.shares.empty()) {
+      diagnostics.error(spec.at, "blocks.by position needs blocks.shares", "for example [shallow 50%, deep 50%]");
+    }
+  } else if (spec.by == Granularity::channels) {
+    spec.at = at("blocks.ranges");
+  }
+  if (diagnostics.errors() > errors) return {};
+  return spec;
+}
+
+std::vector<ParameterInfo> planned_parameters(const RunConfig& config) {
+  const int64_t vocab = config.data.tokenizer.kind == "bytes" ? byte_vocabulary : config.data.tokenizer.vocab_size;
+  return Transformer::parameter_infos(model_config(config, vocab));
+}
+
+BlockMap blocks_of(const RunConfig& config, const std::vector<ParameterInfo>& parameters) {
+  Diagnostics diagnostics;
+  const std::optional<BlockSpec> spec = block_spec(config, nullptr, diagnostics);
+  if (!spec) throw ConfigError(diagnostics);
+  BlockMap map = make_blocks(*spec, parameters, diagnostics);
+  diagnostics.throw_if_errors();
+  return map;
+}
+
+BlockMap planned_blocks(const RunConfig& config) {
+  if (granularity(config) == Granularity::layer) return blocks_by_layer(layers_only(config.model.layers));
+  return blocks_of(config, planned_parameters(config));
+}
+
+void check_blocks(const RunConfig& config, const LoadedConfig& loaded, Diagnostics& diagnostics) {
+  const auto& b = config.blocks;
+  const auto belongs = [&](const std::string& key, const std::vector<std::string>& by) {
+    if (loaded.given.count(key) == 0 || std::find(by.begin(), by.end(), b.by) != by.end()) return;
+    diagnostics.error(loaded.where(key),
+                      fmt::format("{} belongs to blocks.by {}; blocks.by is {}", key, join(by, " or "), b.by));
+  };
+  belongs("blocks.group_layers", {"group"});
+  belongs("blocks.ranges", {"channels"});
+  belongs("blocks.shares", {"position"});
+  belongs("blocks.file", {"selectors", "learned"});
+  const std::optional<BlockSpec> spec = block_spec(config, &loaded, diagnostics);
+  if (!spec || diagnostics.has_errors() || granularity(config) == Granularity::layer) return;
+  if (config.model.layers < 1 || config.model.width < 1 || config.model.heads < 1) return;  // missing; said already
+  const TransformerConfig shape = model_config(config, 2);
+  if (!shape.problems().empty()) return;
+  make_blocks(*spec, planned_parameters(config), diagnostics);
+}
+
+}  // namespace govtrain
