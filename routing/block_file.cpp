@@ -57,8 +57,11 @@ class Reader {
     if (list != nullptr) {
       out.list_at = list->at;
       if (list->kind != YamlNode::Kind::list || list->items.empty()) {
-        diagnostics_.error(list->at, fmt::format("'list' must be a list of blocks, found {}", describe(*list)),
-                           "for example - {name: words, owns: {role: embedding}}");
+        diagnostics_.error(
+            list->at,
+            fmt::format("'list' must be a list of blocks, found {}",
+                        list->items.empty() && list->kind == YamlNode::Kind::list ? "an empty one" : describe(*list)),
+            "for example - {name: words, owns: {role: embedding}}");
       }
       for (const YamlNode& item : list->items) block(item, out);
     }

@@ -57,6 +57,7 @@ BoundPolicy policy_of(const TinyRun::Log& log) {
   BlockMap blocks;
   const json run = records(log, "run").at(0);
   for (const json& b : run.at("blocks")) blocks.names.push_back(b.at("name"));
+  blocks.info.resize(blocks.names.size());
   return BoundPolicy::bind(std::move(*policy), blocks);
 }
 

@@ -47,10 +47,10 @@ BadInputs bad_blocks() {
           {"blocks-ranges", "more ranges than channels", list(""), run + " blocks.by=channels blocks.ranges=65", 2,
            "command line, argument 4: error: blocks.ranges: 65 ranges of 64 channels would be empty"},
           {"blocks-shares", "shares that do not add up", list(""),
-           run + " blocks.by=position 'blocks.shares=[a 50%, b 40%]'", 2,
-           "command line, argument 4: error: blocks.shares: the shares add up to 90%; expected 100%"},
+           run + " blocks.by=position 'blocks.shares=[a 50%, b 60%]'", 2,
+           "command line, argument 4: error: blocks.shares: the shares add up to 110%; expected 100%"},
           {"blocks-list-empty", "an empty list", list("  []\n"), selectors, 2,
-           "blocks.yaml:4:3: error: 'list' must be a list of blocks, found a list"},
+           "blocks.yaml:4:3: error: 'list' must be a list of blocks, found an empty one"},
           {"blocks-gap", "parameters that no block owns", list("  - {name: a, owns: {role: embedding}}\n"), selectors,
            2,
            "blocks.yaml:4:3: error: no block owns model.layers.0.input_layernorm.weight: all of it; "
@@ -64,14 +64,14 @@ BadInputs bad_blocks() {
            list("  - {name: a, owns: rest}\n  - {name: b, owns: {role: embedding, rows: 0-9}}\n"
                 "  - {name: c, owns: {role: embedding, rows: 8-20}}\n"),
            selectors, 2,
-           "blocks.yaml:6:22: error: block 'c' takes what block 'b' owns already (blocks.yaml:5:22): "
+           "blocks.yaml:6:21: error: block 'c' takes what block 'b' owns already (blocks.yaml:5:21): "
            "model.embed_tokens.weight: rows 8-9, all columns"},
           {"blocks-heads", "a head that the model does not have", list(two + "{heads: 2}}\n"), selectors, 2,
-           "blocks.yaml:5:30: error: model.layers.0.self_attn.q_proj.weight has heads 0 to 1"},
+           "blocks.yaml:5:29: error: model.layers.0.self_attn.q_proj.weight has heads 0 to 1"},
           {"blocks-range", "a range that runs backwards", list(two + "{rows: 9-3}}\n"), selectors, 2,
-           "blocks.yaml:5:29: error: rows: '9-3' is no range"},
+           "blocks.yaml:5:28: error: rows: '9-3' is no range"},
           {"blocks-role", "a role that does not exist", list(two + "{role: router}}\n"), selectors, 2,
-           "blocks.yaml:5:22: error: no parameter has the role 'router'"},
+           "blocks.yaml:5:21: error: no parameter has the role 'router'"},
           {"blocks-part", "a policy that means a part of a block", list(""),
            "govtrain run config.yaml run.out=new blocks.by=group", 2,
            "policy.yaml:8:5: error: profile 'shallow': this takes only a part of block layer.0-1, which owns layer.0, "

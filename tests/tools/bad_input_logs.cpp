@@ -24,7 +24,8 @@ constexpr const char* other_key = "govtrain.local/other+305f0280+AQEBAQEBAQEBAQE
 
 std::vector<BadInput> damaged() {
   return {
-      {"log-entry", "one bit of an entry flipped", [](const Damage& d) { d.flip(entries(d), 500); }, verify, 4,
+      {"log-entry", "one bit of an entry flipped",
+       [](const Damage& d) { d.flip(entries(d), d.read(entries(d)).find("elements")); }, verify, 4,
        "problem: tile/0/000.p/24: differs from what the entries give\ngovtrain: error: lineage verify FAILED: 6 "
        "problems"},
       {"log-entries-cut", "a bundle of entries that is cut off", [](const Damage& d) { d.cut(entries(d), 500); },

@@ -41,7 +41,10 @@ std::optional<BoundPolicy> check_files(RunConfigFile& file) {
   std::optional<Policy> policy = Policy::read(c.policy.file, file.diagnostics);
   if (!policy) return std::nullopt;
   for (const auto& [name, text] : policy->sources()) file.diagnostics.add_source(name, text);
-  return BoundPolicy::bind(std::move(*policy), planned_blocks(c), file.diagnostics);
+  Diagnostics reported;  // by the check of the configuration, with their places
+  const std::optional<BlockMap> blocks = planned_blocks(c, reported);
+  if (!blocks) return std::nullopt;
+  return BoundPolicy::bind(std::move(*policy), *blocks, file.diagnostics);
 }
 
 int validate(const ConfigArgs& args) {

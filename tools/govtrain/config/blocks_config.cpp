@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/error.h"
 #include "models/transformer.h"
 #include "routing/block_file.h"
 #include "routing/learned_blocks.h"
@@ -29,6 +30,12 @@ std::vector<ParameterInfo> layers_only(int64_t layers) {
   infos.push_back({"norm", "norm", static_cast<int>(layers), 1, 1});
   infos.push_back({"head", "head", static_cast<int>(layers), 1, 1});
   return infos;
+}
+
+// When not, the check of the section `model` says why.
+bool can_be_built(const RunConfig& config) {
+  if (config.model.layers < 1 || config.model.width < 1 || config.model.heads < 1) return false;
+  return model_config(config, 2).problems().empty();
 }
 
 }  // namespace
@@ -82,37 +89,55 @@ std::vector<ParameterInfo> planned_parameters(const RunConfig& config) {
   return Transformer::parameter_infos(model_config(config, vocab));
 }
 
-BlockMap blocks_of(const RunConfig& config, const std::vector<ParameterInfo>& parameters) {
-  Diagnostics diagnostics;
+namespace {
+
+std::optional<BlockMap> blocks_of(const RunConfig& config, const std::vector<ParameterInfo>& parameters,
+                                  Diagnostics& diagnostics) {
   const std::optional<BlockSpec> spec = block_spec(config, nullptr, diagnostics);
-  if (!spec) throw ConfigError(diagnostics);
+  if (!spec) return {};
   BlockMap map = make_blocks(*spec, parameters, diagnostics);
-  diagnostics.throw_if_errors();
+  if (diagnostics.has_errors()) return {};
   return map;
 }
 
-BlockMap planned_blocks(const RunConfig& config) {
+}  // namespace
+
+BlockMap blocks_of(const RunConfig& config, const std::vector<ParameterInfo>& parameters) {
+  Diagnostics diagnostics;
+  std::optional<BlockMap> map = blocks_of(config, parameters, diagnostics);
+  if (!map) throw ConfigError(diagnostics);
+  return std::move(*map);
+}
+
+std::optional<BlockMap> planned_blocks(const RunConfig& config, Diagnostics& diagnostics) {
   if (granularity(config) == Granularity::layer) return blocks_by_layer(layers_only(config.model.layers));
-  return blocks_of(config, planned_parameters(config));
+  if (!can_be_built(config)) return {};
+  return blocks_of(config, planned_parameters(config), diagnostics);
+}
+
+BlockMap planned_blocks(const RunConfig& config) {
+  Diagnostics diagnostics;
+  std::optional<BlockMap> map = planned_blocks(config, diagnostics);
+  if (!map && !diagnostics.has_errors()) throw Error("blocks", "there can be no such model");
+  if (!map) throw ConfigError(diagnostics);
+  return std::move(*map);
 }
 
 void check_blocks(const RunConfig& config, const LoadedConfig& loaded, Diagnostics& diagnostics) {
   const auto& b = config.blocks;
-  const auto belongs = [&](const std::string& key, const std::vector<std::string>& by) {
-    if (loaded.given.count(key) == 0 || std::find(by.begin(), by.end(), b.by) != by.end()) return;
+  const auto defaults = RunConfig().blocks;  // a configuration that is written out whole gives them, too
+  const auto belongs = [&](const std::string& key, bool changed, const std::vector<std::string>& by) {
+    if (!changed || std::find(by.begin(), by.end(), b.by) != by.end()) return;
     diagnostics.error(loaded.where(key),
                       fmt::format("{} belongs to blocks.by {}; blocks.by is {}", key, join(by, " or "), b.by));
   };
-  belongs("blocks.group_layers", {"group"});
-  belongs("blocks.ranges", {"channels"});
-  belongs("blocks.shares", {"position"});
-  belongs("blocks.file", {"selectors", "learned"});
+  belongs("blocks.group_layers", b.group_layers != defaults.group_layers, {"group"});
+  belongs("blocks.ranges", b.ranges != defaults.ranges, {"channels"});
+  belongs("blocks.shares", b.shares != defaults.shares, {"position"});
+  belongs("blocks.file", b.file != defaults.file, {"selectors", "learned"});
   const std::optional<BlockSpec> spec = block_spec(config, &loaded, diagnostics);
   if (!spec || diagnostics.has_errors() || granularity(config) == Granularity::layer) return;
-  if (config.model.layers < 1 || config.model.width < 1 || config.model.heads < 1) return;  // missing; said already
-  const TransformerConfig shape = model_config(config, 2);
-  if (!shape.problems().empty()) return;
-  make_blocks(*spec, planned_parameters(config), diagnostics);
+  if (can_be_built(config)) make_blocks(*spec, planned_parameters(config), diagnostics);
 }
 
 }  // namespace govtrain

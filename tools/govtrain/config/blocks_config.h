@@ -3,6 +3,7 @@
 // exists.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "routing/granularity.h"
@@ -17,7 +18,9 @@ std::optional<BlockSpec> block_spec(const RunConfig& config, const LoadedConfig*
 // The parameters of the configured model. Throws Error when there can be no such model.
 std::vector<ParameterInfo> planned_parameters(const RunConfig& config);
 
-// The blocks of the configured model; throws ConfigError. Granularity `layer` needs model.layers only.
+// The blocks of the configured model. Granularity `layer` needs model.layers only. Gives nothing after an error, or
+// when there can be no such model; without `diagnostics` throws ConfigError or Error.
+std::optional<BlockMap> planned_blocks(const RunConfig& config, Diagnostics& diagnostics);
 BlockMap planned_blocks(const RunConfig& config);
 
 // The blocks of these parameters, with the same names as planned_blocks; throws ConfigError.

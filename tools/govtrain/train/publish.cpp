@@ -43,6 +43,7 @@ void publish_checkpoint(CheckpointStore& store, RunLog* log, const Session& sess
                             {"optimizer", "sha256:" + staged.sha256.at("optimizer.safetensors")}};
     if (session.withheld) saved["withheld"] = "sha256:" + staged.sha256.at(withheld_file);
     if (!average.empty()) saved["average"] = "sha256:" + staged.sha256.at(entropy_file);
+    if (!reference.empty()) saved["probe"] = "sha256:" + staged.sha256.at(probe_file);
     require(log->control("ckpt", std::move(saved)));
     require(log->flush());
     note = log->note();

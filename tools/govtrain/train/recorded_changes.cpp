@@ -28,7 +28,7 @@ void add_change(RecordedChanges& out, uint64_t index, const ControlRecord& recor
 
 void add_record(RecordedChanges& out, uint64_t index, const ControlRecord& record) {
   const json& p = record.payload;
-  if (record.kind == "run") {
+  if (record.kind == "run" || record.kind == "blocks") {
     for (const json& block : p.at("blocks")) out.blocks.push_back(block.at("name"));
   } else if (record.kind == "policy" && p.contains("text")) {
     out.policies.push_back({p.at("id"), p.at("text"), {}});
@@ -46,6 +46,7 @@ BoundPolicy bind_recorded(const RecordedPolicy& recorded, const std::vector<std:
   using nlohmann::ordered_json;  // the order of profiles decides between equals
   BlockMap blocks;
   blocks.names = names;
+  blocks.info.resize(names.size());  // where they lie is not needed: every weight stands at its block's name
   Diagnostics diagnostics;
   std::optional<BoundPolicy> bound;
   try {

@@ -5,16 +5,21 @@
 
 #include <filesystem>
 
+#include "core/error.h"
 #include "core/hash.h"
 #include "lineage/note.h"
 #include "lineage/reader.h"
 #include "lineage/record.h"
 #include "tools/govtrain/base/exit.h"
+#include "tools/govtrain/train/adapter.h"
+#include "tools/govtrain/train/entropy_router.h"
 #include "tools/govtrain/train/setup.h"
 #include "tools/govtrain/train/withheld.h"
 
 namespace govtrain {
 namespace {
+
+using nlohmann::json;
 
 std::string sha256_of(const std::string& path) {
   return "sha256:" + hex(sha256(require(MappedFile::open(path)).bytes()));
@@ -25,17 +30,19 @@ void check_logged_weights(const ResumePoint& point, LogReader& reader) {
   const uint64_t index = point.state.log_size - 1;
   const std::string leaf = require(reader.entry(index), exit_unverified);
   const Result<ControlRecord> record = parse_control(leaf);
-  nlohmann::json expected = {{"step", point.state.step},
-                             {"model", sha256_of(join_path(point.folder, "model.safetensors"))},
-                             {"optimizer", sha256_of(join_path(point.folder, "optimizer.safetensors"))}};
-  const std::string withheld = join_path(point.folder, withheld_file);
-  if (std::filesystem::exists(withheld)) expected["withheld"] = sha256_of(withheld);
+  json expected = {{"step", point.state.step},
+                   {"model", sha256_of(join_path(point.folder, "model.safetensors"))},
+                   {"optimizer", sha256_of(join_path(point.folder, "optimizer.safetensors"))}};
+  const std::pair<const char*, const char*> parts[] = {
+      {"withheld", withheld_file}, {"average", entropy_file}, {"probe", probe_file}};
+  for (const auto& [key, name] : parts) {
+    const std::string path = join_path(point.folder, name);
+    if (std::filesystem::exists(path)) expected[key] = sha256_of(path);
+  }
   if (record.ok() && record.value().kind == "ckpt") {
-    const nlohmann::json& logged = record.value().payload;
-    const auto same = [&](const char* key) { return logged.contains(key) && logged.at(key) == expected.at(key); };
-    const bool kept = logged.contains("withheld") == expected.contains("withheld");
-    if (same("step") && same("model") && same("optimizer") && kept &&
-        (!logged.contains("withheld") || same("withheld")))
+    const json& logged = record.value().payload;
+    const auto same = [&](const char* key) { return logged.value(key, json()) == expected.value(key, json()); };
+    if (same("step") && same("model") && same("optimizer") && same("withheld") && same("average") && same("probe"))
       return;
   }
   throw Failure(exit_unverified, fmt::format("entry {} of the log does not name the weights in {}: they were changed "
@@ -76,6 +83,36 @@ void check_own_folder(FileSystem& fs, const std::string& out) {
   }
 }
 
+void check_same_training(const ResumePoint& point, const RunConfig& config, const std::string& dataset_key,
+                         const std::string& policy_id) {
+  const auto saved = json::parse(point.state.config_json);
+  const std::vector<std::string> changed = differences(saved, training_config(config));
+  if (!changed.empty()) {
+    throw Failure(exit_usage,
+                  fmt::format("{} was made with another configuration; resuming would not continue that run\n  {}",
+                              point.folder, fmt::join(changed, "\n  ")));
+  }
+  if (point.state.policy_id != policy_id) {
+    throw Failure(exit_usage, fmt::format("{} was made under policy {}, found {}; resume with the same policy or start "
+                                          "another run",
+                                          point.folder, point.state.policy_id, policy_id));
+  }
+  if (point.state.dataset_key != dataset_key) {
+    throw Failure(exit_usage, fmt::format("{} was made with prepared data {}, found {}; the inputs have changed",
+                                          point.folder, point.state.dataset_key, dataset_key));
+  }
+}
+
+void check_same_blocks(const ResumePoint& point, const std::string& blocks_sha256) {
+  const auto part = point.state.parts.find("blocks");
+  const std::string saved = part == point.state.parts.end() ? "nothing" : part->value("sha256", "nothing");
+  if (saved == blocks_sha256) return;
+  throw Failure(exit_usage,
+                fmt::format("{} was made with another division into blocks ({:.12}, found {:.12}); resume with "
+                            "the same blocks.file or start another run",
+                            point.folder, saved, blocks_sha256));
+}
+
 }  // namespace
 
 std::optional<ResumePoint> find_resume_point(FileSystem& fs, const RunConfig& config) {
@@ -102,34 +139,20 @@ std::optional<ResumePoint> find_resume_point(FileSystem& fs, const RunConfig& co
   return ResumePoint{folder, require(load_trainer_state(fs, folder))};
 }
 
-void check_same_training(const ResumePoint& point, const RunConfig& config, const std::string& dataset_key,
-                         const std::string& policy_id) {
-  const auto saved = nlohmann::json::parse(point.state.config_json);
-  const std::vector<std::string> changed = differences(saved, training_config(config));
-  if (!changed.empty()) {
-    throw Failure(exit_usage,
-                  fmt::format("{} was made with another configuration; resuming would not continue that run\n  {}",
-                              point.folder, fmt::join(changed, "\n  ")));
+void load_session(FileSystem& fs, const ResumePoint& point, Session& session) {
+  check_same_training(point, session.config, session.prepared.key, session.policy.policy().id());
+  check_same_blocks(point, session.blocks_sha256);
+  require(load_training(fs, point.folder, *session.model, session.trainer->optimizer()));
+  const json& parts = point.state.parts;
+  if (session.withheld) load_withheld(fs, point.folder, parts, *session.withheld);
+  try {
+    if (parts.contains("governance")) session.governance->restore(parts.at("governance"));
+    if (session.adapter) load_adapter(fs, point.folder, parts, *session.adapter);
+    session.sampler->set_state({static_cast<uint64_t>(point.state.epoch), static_cast<uint64_t>(point.state.cursor)});
+  } catch (const Error& e) {
+    throw Failure(exit_data, point.folder + ": " + e.what());
   }
-  if (point.state.policy_id != policy_id) {
-    throw Failure(exit_usage, fmt::format("{} was made under policy {}, found {}; resume with the same policy or start "
-                                          "another run",
-                                          point.folder, point.state.policy_id, policy_id));
-  }
-  if (point.state.dataset_key != dataset_key) {
-    throw Failure(exit_usage, fmt::format("{} was made with prepared data {}, found {}; the inputs have changed",
-                                          point.folder, point.state.dataset_key, dataset_key));
-  }
-}
-
-void check_same_blocks(const ResumePoint& point, const std::string& blocks_sha256) {
-  const auto part = point.state.parts.find("blocks");
-  const std::string saved = part == point.state.parts.end() ? "nothing" : part->value("sha256", "nothing");
-  if (saved == blocks_sha256) return;
-  throw Failure(exit_usage,
-                fmt::format("{} was made with another division into blocks ({:.12}, found {:.12}); resume with "
-                            "the same blocks.file or start another run",
-                            point.folder, saved, blocks_sha256));
+  if (session.entropy) session.entropy->load(parts, point.folder);
 }
 
 void check_lineage_covers(FileSystem& fs, const ResumePoint& point, const std::string& log_folder,

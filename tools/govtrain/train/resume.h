@@ -8,6 +8,7 @@
 #include "core/file.h"
 #include "tools/govtrain/config/run_config.h"
 #include "tools/govtrain/train/checkpoint.h"
+#include "tools/govtrain/train/session.h"
 
 namespace govtrain {
 
@@ -21,13 +22,10 @@ struct ResumePoint {
 // use and run.resume is `never`.
 std::optional<ResumePoint> find_resume_point(FileSystem& fs, const RunConfig& config);
 
-// Throws Failure that says what differs unless the checkpoint was made by the same training configuration, data and
-// policy.
-void check_same_training(const ResumePoint& point, const RunConfig& config, const std::string& dataset_key,
-                         const std::string& policy_id);
-
-// Throws Failure unless the checkpoint was made with the block map of this digest.
-void check_same_blocks(const ResumePoint& point, const std::string& blocks_sha256);
+// Everything that a session remembers, as it was at the checkpoint: weights, optimizer, sampler, and each part that
+// keeps a state. Throws Failure unless the checkpoint was made by the same training configuration, data, policy and
+// blocks, and when its files do not fit.
+void load_session(FileSystem& fs, const ResumePoint& point, Session& session);
 
 // Throws Failure unless the log in `log_folder` begins with the entries that the checkpoint's signed note covers.
 void check_lineage_covers(FileSystem& fs, const ResumePoint& point, const std::string& log_folder,

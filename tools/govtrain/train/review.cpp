@@ -101,10 +101,8 @@ Review::Review(FileSystem& fs, const std::string& run, bool decide)
   if (!date) throw Failure(exit_data, point_.folder + ": policy_date is not a date");
   const json governance = point_.state.parts.value("governance", json());
   session_ = std::make_unique<Session>(fs_, config, *date, governance);
-  check_same_training(point_, config, session_->prepared.key, session_->policy.policy().id());
   check_lineage_covers(fs_, point_, log_folder_, RunLog::key_of_log(fs_, log_options(config)));
-  require(load_training(fs_, point_.folder, *session_->model, session_->trainer->optimizer()));
-  load_withheld(fs_, point_.folder, point_.state.parts, *session_->withheld);
+  load_session(fs_, point_, *session_);
   if (decide) gone_ = session_->withheld->settle(fs_);
 }
 

@@ -45,25 +45,11 @@ int run_training(const RunConfig& config, bool dry_run) {
   std::optional<ResumePoint> point;
   if (!dry_run || config.run.resume != "never") point = find_resume_point(fs, config);
 
-  const auto part = [&](const char* name) {
-    return point ? point->state.parts.value(name, nlohmann::json()) : nlohmann::json();
-  };
-  Session session(fs, config, governing_date(config, point), part("governance"));
+  const nlohmann::json governance = point ? point->state.parts.value("governance", nlohmann::json()) : nlohmann::json();
+  Session session(fs, config, governing_date(config, point), governance);
   int64_t first_step = 0;
   if (point) {
-    check_same_training(*point, config, session.prepared.key, session.policy.policy().id());
-    check_same_blocks(*point, session.blocks_sha256);
-    require(load_training(fs, point->folder, *session.model, session.trainer->optimizer()));
-    if (session.withheld) load_withheld(fs, point->folder, point->state.parts, *session.withheld);
-    try {
-      if (!part("governance").is_null()) session.governance->restore(part("governance"));
-      if (session.adapter) load_adapter(fs, point->folder, point->state.parts, *session.adapter);
-      session.sampler->set_state(
-          {static_cast<uint64_t>(point->state.epoch), static_cast<uint64_t>(point->state.cursor)});
-    } catch (const Error& e) {
-      throw Failure(exit_data, point->folder + ": " + e.what());
-    }
-    if (session.entropy) session.entropy->load(point->state.parts, point->folder);
+    load_session(fs, *point, session);
     first_step = point->state.step;
     if (first_step >= config.train.steps) {
       fmt::print("{} is at step {}: the run is complete\n", point->folder, first_step);
