@@ -4,7 +4,6 @@
 
 #include "core/error.h"
 #include "routing/resolve.h"
-
 #include "tests/routing/fixtures.h"
 
 using namespace govtrain;

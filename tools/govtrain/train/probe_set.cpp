@@ -102,7 +102,7 @@ std::vector<Tensor> ProbeSet::represent(Transformer& model, Backend& backend) co
 }
 
 ProbeMeasurement ProbeSet::measure(Transformer& model, Backend& backend, const std::function<bool(int32_t)>& keep,
-                                bool set_reference) {
+                                   bool set_reference) {
   std::vector<size_t> kept;
   std::vector<const Text*> texts;
   for (size_t i = 0; i < texts_.size(); ++i) {
