@@ -30,12 +30,13 @@ Losses cross_entropy(Var logits, std::span<const int32_t> target, std::span<floa
   tape.backend().cross_entropy(dlogits.view(), target, rows, differentiate, losses.nll, row_loss);
 
   Tensor value = tape.make(rows.examples(), 1);
-  for (int e = 0; e < rows.examples(); ++e) value.data()[e] = static_cast<float>(losses.nll[static_cast<size_t>(e)]);
+  value.assign(std::vector<float>(losses.nll.begin(), losses.nll.end()));
   if (!differentiate) dlogits = {};
   losses.var = tape.record(
       "cross_entropy", std::move(value), {node}, {}, [dlogits, node](Backward& back, const Tensor& coefficient) {
+        const Tensor factors = coefficient.host();
         for (int e = 0; e < back.rows().examples(); ++e) {
-          const float c = coefficient.data()[e];
+          const float c = factors.data()[e];
           const MutView part = dlogits.view().row_range(back.rows().begin(e), back.rows().length(e));
           if (c != 1.0f) back.backend().scale({part.data, static_cast<size_t>(part.size())}, c);
         }

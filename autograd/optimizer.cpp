@@ -95,9 +95,10 @@ OptimizerState Optimizer::export_state() const {
   OptimizerState state;
   for (size_t i = 0; i < slots_.size(); ++i) {
     const std::string& name = (*set_)[i].name();
-    if (slots_[i].first.defined()) state.buffers.push_back({name + "." + first_name(options_.kind), slots_[i].first});
-    if (slots_[i].second.defined()) state.buffers.push_back({name + ".exp_avg_sq", slots_[i].second});
-    if (slots_[i].moved.defined()) state.buffers.push_back({name + ".displacement", slots_[i].moved});
+    if (slots_[i].first.defined())
+      state.buffers.push_back({name + "." + first_name(options_.kind), slots_[i].first.host()});
+    if (slots_[i].second.defined()) state.buffers.push_back({name + ".exp_avg_sq", slots_[i].second.host()});
+    if (slots_[i].moved.defined()) state.buffers.push_back({name + ".displacement", slots_[i].moved.host()});
     state.clocks.push_back({name, slots_[i].steps});
   }
   return state;
@@ -136,7 +137,7 @@ void Optimizer::import_state(const OptimizerState& state) {
     const auto copy = [&](const Tensor& to, const std::string& buffer) {
       if (!to.defined()) return;
       const Tensor& from = find(state.buffers, name + "." + buffer)->value;
-      std::copy_n(from.data(), from.size(), to.data());
+      to.assign(from.host().values());
     };
     copy(slots_[i].first, first_name(options_.kind));
     copy(slots_[i].second, "exp_avg_sq");

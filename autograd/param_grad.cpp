@@ -93,9 +93,10 @@ ParamGrad::ParamGrad(ParameterSet& set, Backend& backend, const Rows& rows, cons
       options.gates->parameter_weights({route.weight.data() + e * n, n}, {own.weight.data() + e * n, n});
     }
   }
+  const std::vector<double> zeros(options.norms ? examples * static_cast<size_t>(blocks_) : 0, 0.0);
+  norm2_ = std::make_shared<Buffer<double>>(zeros, backend.allocator());
   for (int b = 0; b < blocks_; ++b) {
     weight_.push_back(own.column(b));
-    norm2_.emplace_back(options.norms ? examples : 0, 0.0);
     std::vector<float> rest;
     for (size_t e = 0; e < examples; ++e) {
       const float w = weight_.back()[e];
@@ -154,7 +155,7 @@ void ParamGrad::contract(Parameter& p, const std::vector<Factor>& factors) {
     if (!admits_[b] && !withholds_[b]) continue;
     Contraction how;
     how.weight = weight_[b];
-    how.norm2 = norm2_[b];
+    if (options_.norms) how.norm2 = norm2_->span().subspan(b * weight_[b].size(), weight_[b].size());
     if (withholds_[b]) {
       how.withheld = withheld_[b];
       how.withheld_grad = rectangle(p.withheld_, s);
@@ -198,19 +199,23 @@ void ParamGrad::contract_scattered(const Parameter::Slice& s, const Factor& fact
   part.dy = compact.cview();
   part.index = index.data();
   std::vector<float> weight, withheld;
-  std::vector<double> norm2;
+  std::vector<double> norm2, all(how.norm2.size());  // on the host
+  if (!all.empty()) backend_->allocator().read(all.data(), how.norm2.data(), how.norm2.size_bytes());
   for (const size_t e : examples) {
     weight.push_back(how.weight[e]);
     if (!how.withheld.empty()) withheld.push_back(how.withheld[e]);
-    if (!how.norm2.empty()) norm2.push_back(how.norm2[e]);
+    if (!all.empty()) norm2.push_back(all[e]);
   }
+  const Buffer<double> inner_norm2(norm2, backend_->allocator());
   Contraction inner = how;
   inner.weight = weight;
   inner.withheld = withheld;
-  inner.norm2 = norm2;
+  inner.norm2 = inner_norm2.span();
   const Rows rows = Rows::of_lengths(lengths);
   backend_->contract({&part, 1}, rows, inner, grad);
-  for (size_t k = 0; k < norm2.size(); ++k) how.norm2[examples[k]] = norm2[k];
+  norm2 = inner_norm2.host();
+  for (size_t k = 0; k < norm2.size(); ++k) all[examples[k]] = norm2[k];
+  if (!all.empty()) backend_->allocator().write(how.norm2.data(), all.data(), how.norm2.size_bytes());
 }
 
 // The factors whose contraction is the slice's rectangle of the gradient. Columns of dy and x select; for scatter, rows
@@ -257,10 +262,11 @@ std::vector<double> ParamGrad::realised_norms() const {
   const auto examples = static_cast<size_t>(rows_->examples());
   const auto blocks = static_cast<size_t>(blocks_);
   std::vector<double> out(examples * blocks, 0.0);
+  const std::vector<double> norm2 = norm2_->host();
   for (size_t b = 0; b < blocks; ++b) {
     for (size_t e = 0; e < examples; ++e) {
       const float w = weight_[b][e];
-      if (w != 0.0f) out[e * blocks + b] = std::abs(static_cast<double>(w)) * std::sqrt(norm2_[b][e]);
+      if (w != 0.0f) out[e * blocks + b] = std::abs(static_cast<double>(w)) * std::sqrt(norm2[b * examples + e]);
     }
   }
   return out;
@@ -364,7 +370,7 @@ void set_gradient(ParameterSet& set, Backend& backend, std::span<const Tensor> g
                   from.rows(), from.cols());
     }
     if (!p.grad_.defined()) p.grad_ = zeros_like(p, backend);
-    std::copy_n(from.data(), from.size(), p.grad_.data());
+    p.grad_.assign(from.host().values());
     backend.scale({p.grad_.data(), static_cast<size_t>(p.grad_.size())}, scale);
     for (const Parameter::Slice& s : p.slices_) {
       for_spans(p.grad_, s, [&](std::span<float> g) {

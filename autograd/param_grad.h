@@ -13,6 +13,7 @@
 
 #include "autograd/parameter.h"
 #include "autograd/technique.h"
+#include "core/buffer.h"
 #include "core/rows.h"
 #include "kernels/backend.h"
 #include "routing/route_table.h"
@@ -81,7 +82,7 @@ class ParamGrad {
   std::vector<std::vector<float>> gate_;      // [B][E] as in the table; empty: no gates
   std::vector<std::vector<float>> weight_;    // [B][E] of the parameters
   std::vector<std::vector<float>> withheld_;  // [B][E]; empty: none
-  std::vector<std::vector<double>> norm2_;    // [B][E]
+  std::shared_ptr<Buffer<double>> norm2_;     // [B][E], the backend's memory; copies share it
   std::vector<bool> admits_;                  // [B] some weight is not 0
   std::vector<bool> withholds_;               // [B]
   std::vector<bool> active_;                  // per parameter

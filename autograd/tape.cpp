@@ -99,7 +99,7 @@ void Tape::backward(const Losses& losses, std::span<const float> coefficient, Pa
     }
   }
   Tensor seed = make(rows_->examples(), 1);
-  std::copy(coefficient.begin(), coefficient.end(), seed.data());
+  seed.assign(coefficient);
   nodes_[static_cast<size_t>(top)].grad = std::move(seed);
 
   Backward context(*this, grads);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "core/error.h"
 
@@ -15,7 +16,17 @@ Tensor::Tensor(int64_t rows, int64_t cols, Allocator& allocator) : rows_(rows), 
                                  [owner, bytes](float* p) { owner->release(p, bytes); });
 }
 
+Tensor Tensor::of(int64_t rows, int64_t cols, std::span<const float> values, Allocator& allocator) {
+  Tensor t(rows, cols, allocator);
+  t.assign(values);
+  return t;
+}
+
 Tensor Tensor::zeros(int64_t rows, int64_t cols, Allocator& allocator) {
+  if (!allocator.host()) {
+    const std::vector<float> values(static_cast<size_t>(rows * cols), 0.0f);
+    return of(rows, cols, values, allocator);
+  }
   Tensor t(rows, cols, allocator);
   std::memset(t.data(), 0, static_cast<size_t>(t.size()) * sizeof(float));
   return t;
@@ -24,8 +35,27 @@ Tensor Tensor::zeros(int64_t rows, int64_t cols, Allocator& allocator) {
 Tensor Tensor::clone() const {
   if (!defined()) return {};
   Tensor t(rows_, cols_, *allocator_);
-  std::memcpy(t.data(), data(), static_cast<size_t>(size()) * sizeof(float));
+  allocator_->copy(t.data(), data(), static_cast<size_t>(size()) * sizeof(float));
   return t;
+}
+
+Tensor Tensor::host() const {
+  if (on_host()) return *this;
+  Tensor t(rows_, cols_);
+  allocator_->read(t.data(), data(), static_cast<size_t>(size()) * sizeof(float));
+  return t;
+}
+
+std::span<float> Tensor::values() const {
+  if (!on_host()) throw Error("tensor", "expected memory of the host, got a device's");
+  return {data(), static_cast<size_t>(size())};
+}
+
+void Tensor::assign(std::span<const float> values) const {
+  if (static_cast<int64_t>(values.size()) != size()) {
+    throw Error("tensor", "assign; expected {} values, got {}", size(), values.size());
+  }
+  if (defined()) allocator_->write(data(), values.data(), values.size() * sizeof(float));
 }
 
 }  // namespace govtrain

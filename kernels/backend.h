@@ -8,6 +8,10 @@
 //    batch or where in the batch the example stands, bit for bit.
 //  - Repeatable: the same bits for any number of threads. Sums run in a fixed order; threads split outputs, never sums.
 //  - float32 in and out; sums across rows of norms and losses are kept in double.
+//  - Views, what a Factor points to but `index`, and spans of float or double that belong to tensors (gain, bias, mean,
+//    rstd, norm2, and the values of optimizers and helpers) lie in the memory of allocator(). What describes the batch
+//    lies in the host's, and may change as soon as the method returns: indexes, targets, starts, ids, weights, per_row.
+//    So do results that are returned or are called losses; a method that gives them waits for them.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +20,7 @@
 #include <string>
 
 #include "core/allocator.h"
+#include "core/rng.h"
 #include "core/rows.h"
 #include "core/view.h"
 
@@ -54,6 +59,9 @@ struct DropoutKey {
   uint32_t site = 0;                      // which dropout of the model
   std::span<const uint64_t> example_ids;  // [E]
 };
+
+// The stream from which example number e of the batch draws; what both backends draw from.
+Rng dropout_stream(const DropoutKey& key, size_t e);
 
 struct AdamOptions {
   float lr, beta1, beta2, eps, weight_decay;

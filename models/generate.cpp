@@ -62,13 +62,13 @@ std::vector<std::vector<int32_t>> generate(Transformer& model, Backend& backend,
     }
     const Rows rows = Rows::of_lengths(lengths);
     Tape tape(backend, rows, Mode::eval);
-    const Var logits = model.head(take_rows(model.hidden(tape, {tokens, {}}), last));
+    const Tensor logits = model.head(take_rows(model.hidden(tape, {tokens, {}}), last)).value().host();
     std::vector<size_t> still;
     for (size_t i = 0; i < open.size(); ++i) {
       const size_t j = open[i];
       const Rng rng(options.seed, Stream::generate, j);
       const double u = rng.uniform(static_cast<uint64_t>(n));
-      const int32_t token = pick(logits.view().row(static_cast<int64_t>(i)), logits.cols(), options, u);
+      const int32_t token = pick(logits.cview().row(static_cast<int64_t>(i)), logits.cols(), options, u);
       if (token == options.end_token) continue;
       text[j].push_back(token);
       out[j].push_back(token);

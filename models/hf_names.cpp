@@ -56,13 +56,14 @@ std::vector<int64_t> shape_of(const ParameterSet& set, const Entry& e) {
   return e.transposed ? std::vector<int64_t>{first.cols(), out} : std::vector<int64_t>{out, first.cols()};
 }
 
-// Calls move(place in the parameter, place in the file's tensor) for every element.
+// Calls move(place in the parameter, place in the file's tensor) for every element. `changes`: the parameter.
 template <class Move>
-void for_elements(const ParameterSet& set, const Entry& e, int64_t file_cols, Move move) {
+void for_elements(const ParameterSet& set, const Entry& e, int64_t file_cols, bool changes, Move move) {
   int64_t done = 0;  // rows, or elements of vectors, of the parts before
   for (const size_t i : e.parts) {
     const Parameter& p = set[i];
-    float* value = p.value().data();
+    const Tensor on_host = p.value().host();
+    float* value = on_host.data();
     for (int64_t r = 0; r < p.rows(); ++r) {
       for (int64_t c = 0; c < p.cols(); ++c) {
         const int64_t at = p.is_vector()  ? done + c
@@ -71,6 +72,7 @@ void for_elements(const ParameterSet& set, const Entry& e, int64_t file_cols, Mo
         move(value[r * p.cols() + c], at);
       }
     }
+    if (changes && !p.value().on_host()) p.value().assign(on_host.values());
     done += p.is_vector() ? p.cols() : p.rows();
   }
 }
@@ -91,11 +93,11 @@ std::vector<NamedTensor> export_tensors(const Transformer& model) {
   for (const Entry& e : layout(model)) {
     const std::vector<int64_t> shape = shape_of(set, e);
     if (e.parts.size() == 1 && !e.transposed) {
-      out.push_back({e.name, shape, set[e.parts.front()].value()});
+      out.push_back({e.name, shape, set[e.parts.front()].value().host()});
       continue;
     }
     const Tensor t(shape.size() == 1 ? 1 : shape[0], shape.back());
-    for_elements(set, e, t.cols(), [&](const float& mine, int64_t at) { t.data()[at] = mine; });
+    for_elements(set, e, t.cols(), false, [&](const float& mine, int64_t at) { t.data()[at] = mine; });
     out.push_back({e.name, shape, t});
   }
   return out;
@@ -142,7 +144,7 @@ void import_tensors(Transformer& model, const std::vector<NamedTensor>& tensors)
   for (const Entry& e : entries) {
     const Tensor& t = find(e.name)->value;
     const std::vector<int64_t> shape = shape_of(set, e);
-    for_elements(set, e, shape.back(), [&](float& mine, int64_t at) { mine = t.data()[at]; });
+    for_elements(set, e, shape.back(), true, [&](float& mine, int64_t at) { mine = t.data()[at]; });
   }
 }
 

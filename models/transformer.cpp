@@ -118,10 +118,10 @@ void Transformer::initialise(uint64_t seed) {
   const float residual = static_cast<float>(0.02 / std::sqrt(2.0 * static_cast<double>(config_.layers)));
   for (size_t i = 0; i < set_.size(); ++i) {
     Parameter& p = set_[i];
-    float* value = p.value().data();
+    std::vector<float> value(static_cast<size_t>(p.value().size()), ends_with(p.name(), ".bias") ? 0.0f : 1.0f);
     const int64_t cols = p.cols();
     if (p.is_vector()) {
-      std::fill_n(value, cols, ends_with(p.name(), ".bias") ? 0.0f : 1.0f);
+      p.value().assign(value);
       continue;
     }
     const bool into_residual = ends_with(p.name(), "o_proj.weight") || ends_with(p.name(), "down_proj.weight") ||
@@ -129,8 +129,11 @@ void Transformer::initialise(uint64_t seed) {
     const float deviation = into_residual ? residual : 0.02f;
     const Rng rng(seed, Stream::init, name_key(p.name()));
     parallel_for(p.rows(), [&](int64_t r) {
-      for (int64_t j = r * cols; j < (r + 1) * cols; ++j) value[j] = deviation * rng.normal(static_cast<uint64_t>(j));
+      for (int64_t j = r * cols; j < (r + 1) * cols; ++j) {
+        value[static_cast<size_t>(j)] = deviation * rng.normal(static_cast<uint64_t>(j));
+      }
     });
+    p.value().assign(value);
   }
 }
 
@@ -179,7 +182,7 @@ Var Transformer::hidden(Tape& tape, const TokenBatch& batch, const ObserveStage&
 
   int stage = 0;
   const auto seen = [&](const Var& value) {
-    if (observe) observe(stage, value.view());
+    if (observe) observe(stage, value.value().host().cview());
     ++stage;
   };
   Var x = dropout(embedding(tape, *embed_, batch.tokens, positions_, position), rate);

@@ -19,7 +19,8 @@ struct TokenBatch {
 };
 
 // Sees a value of the forward pass, [rows, width], as it stands: stage 0 is the embedding's output, stage l + 1 the
-// residual stream after layer l, stage layers + 1 the final norm's output. The view is valid during the call only.
+// residual stream after layer l, stage layers + 1 the final norm's output. The view is host memory,
+// valid during the call only.
 using ObserveStage = std::function<void(int stage, View value)>;
 
 class Transformer {

@@ -99,9 +99,7 @@ void dropout(View x, const Rows& rows, const DropoutKey& key, float rate, MutVie
   const float keep = static_cast<float>(1.0 / (1.0 - double{rate}));
   for_each(rows.examples(), [&](int64_t i) {
     const int e = static_cast<int>(i);
-    // The site enters through a product with an odd constant, so that sites of one example never coincide.
-    const uint64_t id = key.example_ids[static_cast<size_t>(e)] ^ (uint64_t{key.site} + 1) * 0x9E3779B97F4A7C15u;
-    const Rng rng(key.seed, Stream::dropout, key.step, id);
+    const Rng rng = dropout_stream(key, static_cast<size_t>(e));
     for (int t = rows.begin(e); t < rows.end(e); ++t) {
       const auto index = static_cast<uint64_t>(t - rows.begin(e)) * static_cast<uint64_t>(x.cols);
       HWY_DYNAMIC_DISPATCH(DropRow)(rng, index, rate, keep, x.row(t), x.cols, y.row(t));

@@ -1,13 +1,8 @@
-// Rotary positions. The angles are computed in double and kept, as every step asks for the same ones.
-#include <cmath>
-#include <map>
-#include <memory>
-#include <mutex>
-#include <vector>
-
+// Rotary positions, by the angles of rope_angles.h.
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/cpu/targets.h"
+#include "kernels/rope_angles.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/rope.cpp"
@@ -40,42 +35,12 @@ HWY_AFTER_NAMESPACE();
 namespace govtrain::cpu {
 HWY_EXPORT(RotateRow);
 
-namespace {
-
-// cos and sin, [positions, half] each.
-struct Angles {
-  std::vector<float> cosine, sine;
-};
-
-std::shared_ptr<const Angles> angles_for(int64_t positions, int64_t half, float base) {
-  static std::mutex mutex;
-  static std::map<std::pair<int64_t, float>, std::shared_ptr<const Angles>> kept;
-  const std::lock_guard lock(mutex);
-  auto& entry = kept[{half, base}];
-  if (entry != nullptr && static_cast<int64_t>(entry->cosine.size()) >= positions * half) return entry;
-  auto fresh = std::make_shared<Angles>();
-  for (int64_t t = 0; t < positions; ++t) {
-    for (int64_t j = 0; j < half; ++j) {
-      const double exponent = -static_cast<double>(j) / static_cast<double>(half);
-      const double angle = static_cast<double>(t) * std::pow(static_cast<double>(base), exponent);
-      fresh->cosine.push_back(static_cast<float>(std::cos(angle)));
-      fresh->sine.push_back(static_cast<float>(std::sin(angle)));
-    }
-  }
-  entry = fresh;
-  return fresh;
-}
-
-}  // namespace
-
 void rope(MutView x, const Rows& rows, std::span<const int32_t> start, int head_dim, float base, int direction) {
   assert(head_dim > 0 && head_dim % 2 == 0 && x.cols % head_dim == 0 && x.rows == rows.total());
   assert(start.empty() || static_cast<int>(start.size()) == rows.examples());
   const auto start_of = [&](int e) { return start.empty() ? 0 : start[static_cast<size_t>(e)]; };
-  int64_t positions = 0;
-  for (int e = 0; e < rows.examples(); ++e) positions = std::max<int64_t>(positions, start_of(e) + rows.length(e));
   const int64_t half = head_dim / 2;
-  const auto angles = angles_for(round_up(positions, 256), half, base);
+  const auto angles = rope_angles(rope_positions(rows, start), half, base);
   for_each(rows.examples(), [&](int64_t i) {
     const int e = static_cast<int>(i);
     for (int t = rows.begin(e); t < rows.end(e); ++t) {

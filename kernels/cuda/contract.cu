@@ -71,6 +71,21 @@ __device__ void multiply_step(SharedSpan<float> a, SharedSpan<float> b, int rows
   }
 }
 
+// tile += the rows of a scatter factor that fall into the thread's part, in sorted order.
+__device__ void scatter_step(const OuterFactor& f, const Step& s, int row, int col, float (&tile)[kTall][kBroad]) {
+  for (int k = s.row; k < s.row + s.rows; ++k) {
+    const int at = load(f.index + k) - row;
+    if (at < 0 || at >= kTall) continue;
+    const float* from = f.dy.data + load(f.order + k) * f.dy.ld + col;
+    for (int j = 0; j < kBroad; ++j) {
+      const float v = col + j < f.dy.cols ? load(from + j) : 0.0f;
+      for (int i = 0; i < kTall; ++i) {
+        if (i == at) tile[i][j] += v;  // the index of a register must be known
+      }
+    }
+  }
+}
+
 template <bool withheld>
 __global__ void __launch_bounds__(kContractThreads) contract_fp32_kernel(OuterContraction c) {
   __shared__ SharedArray<float, 2 * kStepRows * kPlainPitch> a;
@@ -91,6 +106,7 @@ __global__ void __launch_bounds__(kContractThreads) contract_fp32_kernel(OuterCo
 
   const auto fetch = [&](const Step& s, int buffer) {
     const OuterFactor& f = c.factors[s.factor];
+    if (f.index != nullptr) return;
     stage(f.dy, s.row, s.rows, row0, a.span().sub(buffer * kStepSize, kStepSize), kPlainPitch);
     stage(f.x, s.row, s.rows, col0, b.span().sub(buffer * kStepSize, kStepSize), kPlainPitch);
   };
@@ -110,8 +126,12 @@ __global__ void __launch_bounds__(kContractThreads) contract_fp32_kernel(OuterCo
         for (float& v : line) v = 0.0f;
       }
     }
-    multiply_step(a.span().sub(buffer * kStepSize, kStepSize), b.span().sub(buffer * kStepSize, kStepSize), s.rows, ty,
-                  tx, tile);
+    if (c.factors[s.factor].index != nullptr) {
+      scatter_step(c.factors[s.factor], s, row, col, tile);
+    } else {
+      multiply_step(a.span().sub(buffer * kStepSize, kStepSize), b.span().sub(buffer * kStepSize, kStepSize), s.rows,
+                    ty, tx, tile);
+    }
     const bool norm = s.last && s.weight != 0.0f && c.norm2 != nullptr;
     if (s.last) {
       if (withheld && s.withheld != 0.0f) add_scaled(s.withheld, tile, kept);
@@ -166,6 +186,10 @@ int64_t contract_scratch(int64_t p, int64_t d, int examples) {
 void contract_outer(const OuterContraction& what, Precision precision, cudaStream_t stream) {
   if (what.count > kMaxFactors)
     throw std::invalid_argument("[contract] more factors of one parameter than the kernel takes");
+  for (int f = 0; f < what.count; ++f) {
+    if (what.factors[f].index != nullptr && precision != Precision::fp32)
+      throw std::invalid_argument("[contract] scatter factors beside outer ones; expected the precision fp32");
+  }
   if (what.examples == 0 || what.count == 0 || what.grad.size() == 0) return;
   const dim3 grid(tiles_of(what.grad.cols), tiles_of(what.grad.rows));
   if (precision == Precision::fp32) {

@@ -1,5 +1,6 @@
-// The routed kernels on CUDA: parameter gradients of outer factors, example by example, as kernels/cpu/contract.cpp
-// does it. All pointers are device memory. Not here: gain, bias and scatter factors.
+// The routed kernels on CUDA: parameter gradients of outer, gain and bias factors, example by example, as
+// kernels/cpu/contract.cpp does it; scatter factors beside outer ones (a tied embedding). All pointers are device
+// memory. Not here: scatter factors alone (ops.h).
 #pragma once
 
 #include <cstdint>
@@ -19,8 +20,11 @@ constexpr int kMaxFactors = 8;
 constexpr int kContractTile = 64;  // a block owns kContractTile x kContractTile elements of the gradient
 
 struct OuterFactor {
-  View dy;  // [rows, p]
-  View x;   // [rows, d]
+  View dy;  // outer: [rows, p]; scatter: [rows, d]
+  View x;   // outer: [rows, d]
+  // Scatter, fp32 only: the rows of each example sorted by (index, row), at the example's place: index and row of each.
+  const int32_t* index = nullptr;
+  const int32_t* order = nullptr;
 };
 
 struct OuterContraction {
@@ -41,7 +45,7 @@ int64_t contract_scratch(int64_t p, int64_t d, int examples);
 
 // Same bits for any batch that an example may be part of, and whatever the order of blocks. Each input is read once per
 // tile of the gradient that needs it; the gradient is read and written once. Throws std::invalid_argument for more than
-// kMaxFactors factors.
+// kMaxFactors factors, and for scatter factors in another precision than fp32.
 void contract_outer(const OuterContraction& what, Precision precision, cudaStream_t stream);
 
 // Gains and biases; float32 whatever the precision of the products.

@@ -1,4 +1,4 @@
-// What every kernel file includes: CUDA C++ by nvcc, or by the host compiler on kernels/simt, under the same names.
+// What every file here includes: CUDA C++ by nvcc, or by the host compiler on kernels/simt, under the same names.
 // Kernels reach memory through load(), store(), SharedArray and SharedSpan only: plain accesses on a device, checked
 // and counted when emulated. Not here: Eigen, fmt, or anything of the host side but launch().
 #pragma once
@@ -11,6 +11,8 @@
 #include <mma.h>
 
 #include <cstdint>
+#include <stdexcept>
+#include <string>
 
 #include "kernels/cuda/ptx.h"
 
@@ -55,12 +57,18 @@ __device__ __forceinline__ SharedSpan<T> dynamic_shared(int offset, int count) {
 }
 
 template <class... P, class... A>
-void launch(const char*, void (*kernel)(P...), dim3 grid, dim3 block, size_t dynamic, cudaStream_t stream,
+void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t dynamic, cudaStream_t stream,
             A... arguments) {
   kernel<<<grid, block, dynamic, stream>>>(arguments...);
+  const cudaError_t e = cudaGetLastError();
+  if (e != cudaSuccess) throw std::runtime_error(std::string("[cuda] ") + name + ": " + cudaGetErrorString(e));
 }
 
 }  // namespace govtrain::cuda
+
+#elif defined(GOVTRAIN_CUDA_TOOLKIT)  // host code of a build for devices: the runtime alone
+
+#include <cuda_runtime.h>
 
 #else
 

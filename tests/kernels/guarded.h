@@ -38,6 +38,11 @@ class Guarded {
     return *this;
   }
 
+  // The whole buffer, guards included, and where in it the matrix begins: for a copy of it on a device.
+  std::span<float> storage() { return v_; }
+  int64_t offset() const { return kGuard + ld_; }
+  int64_t ld() const { return ld_; }
+
   // True when nothing outside the matrix was written.
   bool intact() const {
     Guarded clean(rows_, cols_, ld_ - cols_);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/tensor.h"
 #include "kernels/backend.h"
 #include "tests/reference/backend_reference.h"
 
@@ -35,12 +36,13 @@ struct OpCase {
   std::string name;
   std::vector<Port> inputs;
   std::vector<Port> outputs;  // the gradient is taken of the first
-  std::function<void(const Batch&, const Views& in, const MutViews& out)> forward;
+  std::function<void(Backend&, const Batch&, const Views& in, const MutViews& out)> forward;
   // The first outputs, as many as are compared.
   std::function<std::vector<Matrix>(const Batch&, const std::vector<Matrix>& in)> truth;
   double tolerance;
   // din[i] has the shape of in[i]; parameters' gradients are summed over the batch. Null: no gradient.
-  std::function<void(const Batch&, const Views& in, const Views& out, View dout, const MutViews& din)> backward;
+  std::function<void(Backend&, const Batch&, const Views& in, const Views& out, View dout, const MutViews& din)>
+      backward;
   double grad_tolerance = 0.0;
 };
 
@@ -55,9 +57,15 @@ inline int32_t index_of(double value, int64_t n) {
   return static_cast<int32_t>(
       std::min<int64_t>(n - 1, static_cast<int64_t>((value + 1.0) / 2.0 * static_cast<double>(n))));
 }
-inline std::vector<int32_t> indices(View v, int64_t n) {
+// The values of a port of one column, on the host.
+inline std::vector<float> values(Backend& k, View v) {
+  std::vector<float> out(static_cast<size_t>(v.rows));
+  k.allocator().read(out.data(), v.data, out.size() * sizeof(float));
+  return out;
+}
+inline std::vector<int32_t> indices(Backend& k, View v, int64_t n) {
   std::vector<int32_t> out;
-  for (int64_t t = 0; t < v.rows; ++t) out.push_back(index_of(static_cast<double>(v.at(t, 0)), n));
+  for (const float x : values(k, v)) out.push_back(index_of(static_cast<double>(x), n));
   return out;
 }
 inline std::vector<int32_t> indices(const Matrix& m, int64_t n) {
@@ -66,9 +74,14 @@ inline std::vector<int32_t> indices(const Matrix& m, int64_t n) {
   return out;
 }
 
-inline void plain(const Factor& f, MutView grad) {
-  for (int64_t r = 0; r < grad.rows; ++r) std::fill_n(grad.row(r), grad.cols, 0.0f);
-  cpu_backend().contract_plain({&f, 1}, grad);
+inline void copy(Backend& k, View from, MutView to) {
+  for (int64_t t = 0; t < to.rows; ++t) {
+    k.allocator().copy(to.row(t), from.row(t), static_cast<size_t>(to.cols) * sizeof(float));
+  }
+}
+inline void plain(Backend& k, const Factor& f, MutView grad) {
+  for (int64_t r = 0; r < grad.rows; ++r) k.fill({grad.row(r), static_cast<size_t>(grad.cols)}, 0.0f);
+  k.contract_plain({&f, 1}, grad);
 }
 inline Factor outer(View dy, View x) { return {Factor::Kind::outer, dy, x}; }
 inline Factor bias(View dy) { return {Factor::Kind::bias, dy, {}}; }

@@ -1,7 +1,8 @@
 // How to add an op: write one function below that returns its OpCase (ports, kernel call, double reference, backward),
-// and one line per shape in op_cases(). op_cases_test.cpp then runs, under every instruction set of the CPU: forward
-// against the reference, gradients against central differences of the reference, isolation and batch invariance,
-// repeatability for 1, 2 and 5 threads, and guards around every buffer.
+// and one line per shape in op_cases(). op_cases_test.cpp then runs, under every instruction set of the CPU and (in
+// tests/cuda) on the emulated device: forward against the reference, gradients against central differences of the
+// reference, isolation and batch invariance, repeatability for 1, 2 and 5 threads or any schedule, and guards around
+// every buffer. Views are the backend's memory: the helpers of op_case.h move values.
 //
 // Inputs are uniform on [-1, 1). Tolerances: a sum of n terms rounded in float32 errs by at most about 4 sqrt(n) u M
 // with u = 2^-24 and M the sum of the terms' magnitudes (Higham and Mary 2019, probabilistic bound with lambda = 4);
@@ -19,17 +20,17 @@ inline OpCase linear_case(int64_t d, int64_t p, bool with_bias) {
   c.name = "linear " + std::to_string(d) + "->" + std::to_string(p) + (with_bias ? " bias" : "");
   c.inputs = {{0, d}, {p, d}, {1, p}};
   c.outputs = {{0, p}};
-  c.forward = [=](const Batch&, const Views& in, const MutViews& out) {
-    cpu_backend().linear(in[0], in[1], with_bias ? row_of(in[2]) : std::span<const float>(), out[0]);
+  c.forward = [=](Backend& k, const Batch&, const Views& in, const MutViews& out) {
+    k.linear(in[0], in[1], with_bias ? row_of(in[2]) : std::span<const float>(), out[0]);
   };
   c.truth = [=](const Batch&, const std::vector<Matrix>& in) {
     return std::vector{reference::linear(in[0], in[1], with_bias ? in[2] : Matrix())};
   };
   c.tolerance = chain(nd + 1, 0.5 * nd + 1);
-  c.backward = [=](const Batch&, const Views& in, const Views&, View dout, const MutViews& din) {
-    cpu_backend().linear_dx(dout, in[1], din[0], false);
-    plain(outer(dout, in[0]), din[1]);
-    if (with_bias) plain(bias(dout), din[2]);
+  c.backward = [=](Backend& k, const Batch&, const Views& in, const Views&, View dout, const MutViews& din) {
+    k.linear_dx(dout, in[1], din[0], false);
+    plain(k, outer(dout, in[0]), din[1]);
+    if (with_bias) plain(k, bias(dout), din[2]);
   };
   // dx sums p terms, dw and db one term per row of the batch (at most 133).
   c.grad_tolerance =
@@ -43,9 +44,9 @@ inline OpCase linear_dx_add_case(int64_t d, int64_t p) {
   c.name = "linear_dx add " + std::to_string(p) + "->" + std::to_string(d);
   c.inputs = {{0, p}, {p, d}, {0, d}};
   c.outputs = {{0, d}};
-  c.forward = [](const Batch&, const Views& in, const MutViews& out) {
-    for (int64_t t = 0; t < out[0].rows; ++t) std::copy_n(in[2].row(t), out[0].cols, out[0].row(t));
-    cpu_backend().linear_dx(in[0], in[1], out[0], true);
+  c.forward = [](Backend& k, const Batch&, const Views& in, const MutViews& out) {
+    copy(k, in[2], out[0]);
+    k.linear_dx(in[0], in[1], out[0], true);
   };
   c.truth = [](const Batch&, const std::vector<Matrix>& in) {
     Matrix wt(in[1].cols, in[1].rows);
@@ -64,8 +65,8 @@ inline OpCase attention_case(int heads, int kv_heads, int64_t hd) {
   c.name = "attention " + std::to_string(heads) + "/" + std::to_string(kv_heads) + "x" + std::to_string(hd);
   c.inputs = {{0, heads * hd}, {0, kv_heads * hd}, {0, kv_heads * hd}};
   c.outputs = {{0, heads * hd}, {0, heads}};
-  c.forward = [=](const Batch& b, const Views& in, const MutViews& out) {
-    cpu_backend().attention(in[0], in[1], in[2], b.rows, heads, kv_heads, static_cast<float>(scale), out[0], out[1]);
+  c.forward = [=](Backend& k, const Batch& b, const Views& in, const MutViews& out) {
+    k.attention(in[0], in[1], in[2], b.rows, heads, kv_heads, static_cast<float>(scale), out[0], out[1]);
   };
   c.truth = [=](const Batch& b, const std::vector<Matrix>& in) {
     auto r = reference::attention(in[0], in[1], in[2], b.rows, heads, kv_heads,
@@ -76,9 +77,9 @@ inline OpCase attention_case(int heads, int kv_heads, int64_t hd) {
   // values below 1, summed over at most 389 keys; lse is at most log(389) + sqrt(hd).
   const auto n = static_cast<double>(hd);
   c.tolerance = 2 * chain(n, scale * 0.5 * n + 1) + chain(400, 1) + 8 * 0x1p-24 * (6 + std::sqrt(n));
-  c.backward = [=](const Batch& b, const Views& in, const Views& out, View dout, const MutViews& din) {
-    cpu_backend().attention_backward(in[0], in[1], in[2], out[0], out[1], dout, b.rows, heads, kv_heads,
-                                     static_cast<float>(scale), din[0], din[1], din[2]);
+  c.backward = [=](Backend& k, const Batch& b, const Views& in, const Views& out, View dout, const MutViews& din) {
+    k.attention_backward(in[0], in[1], in[2], out[0], out[1], dout, b.rows, heads, kv_heads, static_cast<float>(scale),
+                         din[0], din[1], din[2]);
   };
   // dv sums p dout over at most 130 rows of each of the group's heads; dp = dout v^T is at most about hd / 2.
   c.grad_tolerance = chain(n, scale * 0.5 * n + 1) * n + chain(130.0 * heads / kv_heads, n);
@@ -90,17 +91,17 @@ inline OpCase rope_case(int heads, int hd) {
   c.name = "rope " + std::to_string(heads) + "x" + std::to_string(hd);
   c.inputs = {{0, int64_t{heads} * hd}};
   c.outputs = {{0, int64_t{heads} * hd}};
-  const auto rotate = [=](const Batch& b, View x, MutView y, int direction) {
-    for (int64_t t = 0; t < y.rows; ++t) std::copy_n(x.row(t), y.cols, y.row(t));
-    cpu_backend().rope(y, b.rows, b.starts(), hd, 10000.0f, direction);
+  const auto rotate = [=](Backend& k, const Batch& b, View x, MutView y, int direction) {
+    copy(k, x, y);
+    k.rope(y, b.rows, b.starts(), hd, 10000.0f, direction);
   };
-  c.forward = [=](const Batch& b, const Views& in, const MutViews& out) { rotate(b, in[0], out[0], 1); };
+  c.forward = [=](Backend& k, const Batch& b, const Views& in, const MutViews& out) { rotate(k, b, in[0], out[0], 1); };
   c.truth = [=](const Batch& b, const std::vector<Matrix>& in) {
     return std::vector{reference::rope(in[0], b.rows, b.starts(), hd, 10000.0)};
   };
   c.tolerance = chain(2, 2);  // two products; cos and sin rounded once
-  c.backward = [=](const Batch& b, const Views&, const Views&, View dout, const MutViews& din) {
-    rotate(b, dout, din[0], -1);
+  c.backward = [=](Backend& k, const Batch& b, const Views&, const Views&, View dout, const MutViews& din) {
+    rotate(k, b, dout, din[0], -1);
   };
   c.grad_tolerance = chain(2, 2);
   return c;
@@ -112,11 +113,11 @@ inline OpCase norm_case(int64_t d, bool layer) {
   c.inputs = {{0, d}, {1, d}, {1, d}};
   c.outputs = {{0, d}, {0, 1}, {0, 1}};  // y, mean, rstd
   const float eps = 0.05f;               // large enough to matter
-  c.forward = [=](const Batch&, const Views& in, const MutViews& out) {
+  c.forward = [=](Backend& k, const Batch&, const Views& in, const MutViews& out) {
     if (layer) {
-      cpu_backend().layer_norm(in[0], row_of(in[1]), row_of(in[2]), eps, out[0], column_of(out[1]), column_of(out[2]));
+      k.layer_norm(in[0], row_of(in[1]), row_of(in[2]), eps, out[0], column_of(out[1]), column_of(out[2]));
     } else {
-      cpu_backend().rms_norm(in[0], row_of(in[1]), eps, out[0], column_of(out[2]));
+      k.rms_norm(in[0], row_of(in[1]), eps, out[0], column_of(out[2]));
     }
   };
   c.truth = [=](const Batch&, const std::vector<Matrix>& in) {
@@ -126,15 +127,15 @@ inline OpCase norm_case(int64_t d, bool layer) {
   // rstd <= 1/sqrt(eps) = 4.5: |hat| <= 9; mean and variance are sums of d terms.
   const auto nd = static_cast<double>(d);
   c.tolerance = chain(nd + 8, 9);
-  c.backward = [=](const Batch&, const Views& in, const Views& out, View dout, const MutViews& din) {
+  c.backward = [=](Backend& k, const Batch&, const Views& in, const Views& out, View dout, const MutViews& din) {
     const auto rstd = column_of(out[2]);
     if (layer) {
-      cpu_backend().layer_norm_dx(dout, in[0], row_of(in[1]), column_of(out[1]), rstd, din[0], false);
-      plain(bias(dout), din[2]);
+      k.layer_norm_dx(dout, in[0], row_of(in[1]), column_of(out[1]), rstd, din[0], false);
+      plain(k, bias(dout), din[2]);
     } else {
-      cpu_backend().rms_norm_dx(dout, in[0], row_of(in[1]), rstd, din[0], false);
+      k.rms_norm_dx(dout, in[0], row_of(in[1]), rstd, din[0], false);
     }
-    plain(gain(dout, in[0], layer ? out[1].data : nullptr, rstd.data()), din[1]);
+    plain(k, gain(dout, in[0], layer ? out[1].data : nullptr, rstd.data()), din[1]);
   };
   c.grad_tolerance = chain(nd + 8, 4.5 * 20) + chain(133, 133);  // dx: rstd * (g + hat mean(g hat)); gain: 133 rows
   return c;
@@ -145,15 +146,15 @@ inline OpCase activation_case(Activation kind, int64_t d) {
   c.name = std::string(kind == Activation::gelu ? "gelu " : "silu ") + std::to_string(d);
   c.inputs = {{0, d}};
   c.outputs = {{0, d}};
-  c.forward = [=](const Batch&, const Views& in, const MutViews& out) {
-    cpu_backend().activation(kind, in[0], out[0]);
+  c.forward = [=](Backend& k, const Batch&, const Views& in, const MutViews& out) {
+    k.activation(kind, in[0], out[0]);
   };
   c.truth = [=](const Batch&, const std::vector<Matrix>& in) {
     return std::vector{kind == Activation::gelu ? reference::gelu(in[0]) : reference::silu(in[0])};
   };
   c.tolerance = chain(8, 1);  // about eight roundings, values below 1
-  c.backward = [=](const Batch&, const Views& in, const Views&, View dout, const MutViews& din) {
-    cpu_backend().activation_dx(kind, dout, in[0], din[0]);
+  c.backward = [=](Backend& k, const Batch&, const Views& in, const Views&, View dout, const MutViews& din) {
+    k.activation_dx(kind, dout, in[0], din[0]);
   };
   c.grad_tolerance = chain(12, 2);
   return c;
@@ -164,16 +165,16 @@ inline OpCase gated_case(Activation kind, int64_t d) {
   c.name = std::string("gated ") + (kind == Activation::gelu ? "gelu " : "silu ") + std::to_string(d);
   c.inputs = {{0, d}, {0, d}};
   c.outputs = {{0, d}};
-  c.forward = [=](const Batch&, const Views& in, const MutViews& out) {
-    cpu_backend().gated(kind, in[0], in[1], out[0]);
+  c.forward = [=](Backend& k, const Batch&, const Views& in, const MutViews& out) {
+    k.gated(kind, in[0], in[1], out[0]);
   };
   c.truth = [=](const Batch&, const std::vector<Matrix>& in) {
     return std::vector{
         reference::multiply(kind == Activation::gelu ? reference::gelu(in[0]) : reference::silu(in[0]), in[1])};
   };
   c.tolerance = chain(9, 1);
-  c.backward = [=](const Batch&, const Views& in, const Views&, View dout, const MutViews& din) {
-    cpu_backend().gated_dx(kind, dout, in[0], in[1], din[0], din[1]);
+  c.backward = [=](Backend& k, const Batch&, const Views& in, const Views&, View dout, const MutViews& din) {
+    k.gated_dx(kind, dout, in[0], in[1], din[0], din[1]);
   };
   c.grad_tolerance = chain(13, 2);
   return c;
@@ -184,10 +185,10 @@ inline OpCase add_case(int64_t d) {
   c.name = "add " + std::to_string(d);
   c.inputs = {{0, d}, {0, d}};
   c.outputs = {{0, d}, {0, d}};  // add, accumulate
-  c.forward = [](const Batch&, const Views& in, const MutViews& out) {
-    cpu_backend().add(in[0], in[1], out[0]);
-    for (int64_t t = 0; t < out[1].rows; ++t) std::copy_n(in[0].row(t), out[1].cols, out[1].row(t));
-    cpu_backend().accumulate(in[1], out[1]);
+  c.forward = [](Backend& k, const Batch&, const Views& in, const MutViews& out) {
+    k.add(in[0], in[1], out[0]);
+    copy(k, in[0], out[1]);
+    k.accumulate(in[1], out[1]);
   };
   c.truth = [](const Batch&, const std::vector<Matrix>& in) {
     const Matrix sum = reference::add(in[0], in[1]);
@@ -202,8 +203,8 @@ inline OpCase scale_rows_case(int64_t d) {
   c.name = "scale_rows " + std::to_string(d);
   c.inputs = {{0, d}, {0, 1}};
   c.outputs = {{0, d}};
-  c.forward = [](const Batch&, const Views& in, const MutViews& out) {
-    cpu_backend().scale_rows(in[0], column_of(in[1]), out[0]);
+  c.forward = [](Backend& k, const Batch&, const Views& in, const MutViews& out) {
+    k.scale_rows(in[0], values(k, in[1]), out[0]);
   };
   c.truth = [](const Batch&, const std::vector<Matrix>& in) {
     Matrix y = in[0];
@@ -222,10 +223,10 @@ inline OpCase dropout_case(int64_t d, float rate) {
   c.name = "dropout " + std::to_string(d);
   c.inputs = {{0, d}};
   c.outputs = {{0, d}};
-  const auto drop = [=](const Batch& b, View x, MutView y) {
-    cpu_backend().dropout(x, b.rows, {7, 11, 3, b.ids}, rate, y);
+  const auto drop = [=](Backend& k, const Batch& b, View x, MutView y) {
+    k.dropout(x, b.rows, {7, 11, 3, b.ids}, rate, y);
   };
-  c.forward = [=](const Batch& b, const Views& in, const MutViews& out) { drop(b, in[0], out[0]); };
+  c.forward = [=](Backend& k, const Batch& b, const Views& in, const MutViews& out) { drop(k, b, in[0], out[0]); };
   c.truth = [=](const Batch& b, const std::vector<Matrix>& in) {
     Matrix y = in[0];
     for (int e = 0; e < b.rows.examples(); ++e) {
@@ -241,8 +242,8 @@ inline OpCase dropout_case(int64_t d, float rate) {
     return std::vector{y};
   };
   c.tolerance = chain(2, 2);
-  c.backward = [=](const Batch& b, const Views&, const Views&, View dout, const MutViews& din) {
-    drop(b, dout, din[0]);
+  c.backward = [=](Backend& k, const Batch& b, const Views&, const Views&, View dout, const MutViews& din) {
+    drop(k, b, dout, din[0]);
   };
   c.grad_tolerance = chain(2, 2);
   return c;
@@ -253,21 +254,19 @@ inline OpCase embedding_case(int64_t n, int64_t d) {
   c.name = "embedding " + std::to_string(n) + "x" + std::to_string(d);
   c.inputs = {{n, d}, {0, 1}};
   c.outputs = {{0, d}};
-  c.forward = [=](const Batch&, const Views& in, const MutViews& out) {
-    cpu_backend().embedding(in[0], indices(in[1], n), out[0], false);
-    cpu_backend().embedding(in[0], indices(in[1], n), out[0], true);
+  c.forward = [=](Backend& k, const Batch&, const Views& in, const MutViews& out) {
+    k.embedding(in[0], indices(k, in[1], n), out[0], false);
+    k.embedding(in[0], indices(k, in[1], n), out[0], true);
   };
   c.truth = [=](const Batch&, const std::vector<Matrix>& in) {
     const Matrix once = reference::embedding(in[0], indices(in[1], n));
     return std::vector{reference::add(once, once)};
   };
   c.tolerance = 0.0;
-  c.backward = [=](const Batch&, const Views& in, const Views&, View dout, const MutViews& din) {
-    const auto index = indices(in[1], n);
-    plain(scatter(dout, index.data()), din[0]);
-    for (int64_t r = 0; r < din[0].rows; ++r) {
-      for (int64_t j = 0; j < din[0].cols; ++j) din[0].at(r, j) *= 2.0f;
-    }
+  c.backward = [=](Backend& k, const Batch&, const Views& in, const Views&, View dout, const MutViews& din) {
+    const auto index = indices(k, in[1], n);
+    plain(k, scatter(dout, index.data()), din[0]);
+    k.accumulate(din[0], din[0]);
   };
   c.grad_tolerance = chain(133, 133);
   return c;
@@ -280,28 +279,30 @@ inline OpCase cross_entropy_case(int64_t v) {
   c.name = "cross_entropy " + std::to_string(v);
   c.inputs = {{0, v}, {0, 1}};
   c.outputs = {{0, 1}};
-  const auto targets = [=](const auto& port) {
-    auto y = indices(port, v);
+  const auto counted = [](std::vector<int32_t> y) {
     for (int32_t& t : y) t = t % 8 == 5 ? -1 : t;
     return y;
   };
-  const auto run = [=](const Batch& b, View x, View port, MutView logits, std::span<float> row_loss, bool gradient) {
-    for (int64_t t = 0; t < x.rows; ++t) std::copy_n(x.row(t), v, logits.row(t));
+  const auto run = [=](Backend& k, const Batch& b, View x, View port, MutView logits, std::span<float> row_loss,
+                       bool gradient) {
+    copy(k, x, logits);
     std::vector<double> loss(static_cast<size_t>(b.rows.examples()));
-    cpu_backend().cross_entropy(logits, targets(port), b.rows, gradient, loss, row_loss);
+    k.cross_entropy(logits, counted(indices(k, port, v)), b.rows, gradient, loss, row_loss);
   };
-  c.forward = [=](const Batch& b, const Views& in, const MutViews& out) {
-    std::vector<float> copy(static_cast<size_t>(in[0].rows * v));
-    run(b, in[0], in[1], {copy.data(), in[0].rows, v}, column_of(out[0]), false);
+  c.forward = [=](Backend& k, const Batch& b, const Views& in, const MutViews& out) {
+    const Tensor logits(in[0].rows, v, k.allocator());
+    std::vector<float> row_loss(static_cast<size_t>(in[0].rows));
+    run(k, b, in[0], in[1], logits.view(), row_loss, false);
+    k.allocator().write(out[0].data, row_loss.data(), row_loss.size() * sizeof(float));
   };
   c.truth = [=](const Batch&, const std::vector<Matrix>& in) {
-    return std::vector{reference::cross_entropy(in[0], targets(in[1]))};
+    return std::vector{reference::cross_entropy(in[0], counted(indices(in[1], v)))};
   };
   const double top = std::log(static_cast<double>(v)) + 2;
   c.tolerance = chain(20, top);  // exp within 1 ulp, lane sums of 64 terms, log and the difference in double
-  c.backward = [=](const Batch& b, const Views& in, const Views&, View dout, const MutViews& din) {
-    run(b, in[0], in[1], din[0], {}, true);
-    cpu_backend().scale_rows(din[0], column_of(dout), din[0]);
+  c.backward = [=](Backend& k, const Batch& b, const Views& in, const Views&, View dout, const MutViews& din) {
+    run(k, b, in[0], in[1], din[0], {}, true);
+    k.scale_rows(din[0], values(k, dout), din[0]);
   };
   c.grad_tolerance = chain(20, 1);
   return c;

@@ -12,6 +12,7 @@
 
 #include "core/file.h"
 #include "core/status.h"
+#include "core/tensor.h"
 
 namespace govtrain {
 
@@ -53,6 +54,7 @@ struct SafetensorsInput {
   std::string name;
   std::vector<int64_t> shape;
   std::span<const float> data;
+  Tensor keep = {};  // what holds `data`, where the caller does not
 };
 
 // Writes `tensors` in the given order, durably and atomically (see write_atomic). The bytes depend on the arguments

@@ -73,7 +73,7 @@ Probe::Point Probe::at(const Transformer& model, Backend& backend, bool gradient
   Point point;
   point.loss = nll / static_cast<double>(rows());
   if (gradient) {
-    for (size_t i = 0; i < copy.parameters().size(); ++i) point.gradient.push_back(copy.parameters()[i].grad());
+    for (size_t i = 0; i < copy.parameters().size(); ++i) point.gradient.push_back(copy.parameters()[i].grad().host());
   }
   return point;
 }

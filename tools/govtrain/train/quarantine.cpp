@@ -32,7 +32,7 @@ class Quarantine final : public WithheldKeeper {
   std::vector<SafetensorsInput> tensors() const override {
     std::vector<SafetensorsInput> out;
     for (const auto& b : optimizer_.export_state().buffers) {
-      out.push_back({b.name, {b.value.rows(), b.value.cols()}, {b.value.data(), static_cast<size_t>(b.value.size())}});
+      out.push_back({b.name, {b.value.rows(), b.value.cols()}, b.value.values(), b.value});
     }
     return out;
   }

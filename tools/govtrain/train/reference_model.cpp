@@ -20,7 +20,7 @@ std::unique_ptr<ReferenceModel> ReferenceModel::average(const Transformer& model
   auto copy = std::make_unique<Transformer>(model.config(), 0, backend.allocator());
   for (size_t i = 0; i < model.parameters().size(); ++i) {
     const Tensor& from = model.parameters()[i].value();
-    std::copy_n(from.data(), from.size(), copy->parameters()[i].value().data());
+    copy->parameters()[i].value().assign(from.host().values());
   }
   return std::unique_ptr<ReferenceModel>(new ReferenceModel(std::move(copy), decay, backend));
 }

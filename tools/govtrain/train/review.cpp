@@ -72,7 +72,7 @@ void refuse_unsaved_steps(FileSystem& fs, const ResumePoint& point, const std::s
 
 std::vector<Tensor> values_of(const ParameterSet& set) {
   std::vector<Tensor> out;
-  for (size_t i = 0; i < set.size(); ++i) out.push_back(set[i].value().clone());
+  for (size_t i = 0; i < set.size(); ++i) out.push_back(set[i].value().clone().host());
   return out;
 }
 
@@ -198,11 +198,12 @@ UpdateEffect Review::apply(const PendingUpdate& update, const Probe& probe, doub
   effect.moved.assign(static_cast<size_t>(set.blocks()), 0);
   for (size_t i = 0; i < set.size(); ++i) {
     const Parameter& p = set[i];
+    const Tensor now = p.value().host();
     for (const Parameter::Slice& s : p.slices()) {
       for (int64_t r = s.row_begin; r < s.row_end; ++r) {
         for (int64_t c = s.col_begin; c < s.col_end; ++c) {
           const int64_t at = r * p.cols() + c;
-          const double change = static_cast<double>(p.value().data()[at]) - static_cast<double>(old[i].data()[at]);
+          const double change = static_cast<double>(now.data()[at]) - static_cast<double>(old[i].data()[at]);
           effect.moved[static_cast<size_t>(s.block)] += change * change;
           effect.predicted += change * static_cast<double>(before.gradient[i].data()[at]);
         }

@@ -20,7 +20,10 @@ const std::string suffix = ".safetensors";
 
 std::span<float> all(const Tensor& t) { return {t.data(), static_cast<size_t>(t.size())}; }
 
-SafetensorsInput input(const std::string& name, const Tensor& t) { return {name, {t.rows(), t.cols()}, all(t)}; }
+SafetensorsInput input(const std::string& name, const Tensor& t) {
+  const Tensor on_host = t.host();
+  return {name, {t.rows(), t.cols()}, on_host.values(), on_host};
+}
 
 // Per block, over a parameter's elements in order, in double: |a|^2, |b|^2, <a, b>.
 struct Products {
@@ -47,7 +50,7 @@ void take(const Tensor& to, const NamedTensor& from) {
     throw Error("withheld", "'{}'; expected [{}, {}], got [{}, {}]", from.name, to.rows(), to.cols(), from.value.rows(),
                 from.value.cols());
   }
-  std::copy_n(from.value.data(), from.value.size(), to.data());
+  to.assign(from.value.host().values());
 }
 
 }  // namespace
@@ -162,7 +165,7 @@ void Shadow::drop(const Tensor Sums::*which, size_t block) {
     for (const Parameter::Slice& s : model_->parameters()[i].slices()) {
       if (static_cast<size_t>(s.block) != block) continue;
       for (int64_t r = s.row_begin; r < s.row_end; ++r) {
-        std::fill(t.data() + r * t.cols() + s.col_begin, t.data() + r * t.cols() + s.col_end, 0.0f);
+        backend_->fill({t.data() + r * t.cols() + s.col_begin, static_cast<size_t>(s.col_end - s.col_begin)}, 0.0f);
       }
     }
   }
@@ -179,7 +182,7 @@ PendingUpdate Shadow::closed(int64_t step) {
   const auto blocks = static_cast<size_t>(model_->parameters().blocks());
   Products products{std::vector<double>(blocks), std::vector<double>(blocks), std::vector<double>(blocks)};
   for (size_t i = 0; i < sums_.size(); ++i) {
-    add_products(model_->parameters()[i], sums_[i].withheld, sums_[i].admitted, products);
+    add_products(model_->parameters()[i], sums_[i].withheld.host(), sums_[i].admitted.host(), products);
   }
   for (size_t b = 0; b < blocks; ++b) {
     if (std::isfinite(products.ab[b]) && std::isfinite(products.aa[b]) && std::isfinite(products.bb[b])) continue;

@@ -1,0 +1,160 @@
+// The gradients of causal attention. Probabilities are recomputed from the log-sum-exp. One kernel owns query tiles and
+// writes dq; another owns key tiles of a key-value head, walks over its heads and their query tiles in order, and
+// writes dk and dv: every result has one writer. float32 throughout.
+#include "kernels/cuda/attention_common.h"
+#include "kernels/cuda/map.h"
+
+namespace govtrain::cuda {
+namespace {
+
+struct Backward {
+  View q, k, v, out, lse, dout;
+  AttentionShape shape;
+  const float* delta;  // [rows, heads]
+  MutView dq, dk, dv;
+};
+
+// "Column" h is a head: delta = dout times out.
+struct Delta {
+  View out, dout;
+  int heads, head_dim;
+  float* delta;
+  __device__ void operator()(int64_t r, int64_t h) const {
+    float sum = 0.0f;
+    for (int64_t c = h * head_dim; c < (h + 1) * head_dim; ++c) {
+      sum = __fmaf_rn(element(dout, r, c), element(out, r, c), sum);
+    }
+    store(delta + r * heads + h, sum);
+  }
+};
+
+template <int width>
+constexpr int kTileBytes = kHeadTile<width>* static_cast<int>(sizeof(float));
+constexpr int kScoreTile = kAttentionTile * kScorePitch;
+constexpr int kScoreBytes = kScoreTile * static_cast<int>(sizeof(float));
+template <int width>
+constexpr int kQueryShared = 4 * kTileBytes<width> + kScoreBytes;
+template <int width>
+constexpr int kKeyShared = 4 * kTileBytes<width> + 2 * kScoreBytes;
+
+// Probability and gradient of one scaled score, from the products q k and dout v.
+struct ScoreGradient {
+  float p, ds;
+};
+__device__ ScoreGradient score_gradient(const Backward& a, int query, int head, bool seen, float s, float dp) {
+  if (!seen) return {0.0f, 0.0f};
+  const float lse = load(a.lse.data + query * a.lse.ld + head);
+  const float delta = load(a.delta + int64_t{query} * a.shape.heads + head);
+  const float p = exp_or_nan(__fmaf_rn(a.shape.scale, s, -lse));
+  return {p, a.shape.scale * (p * (dp - delta))};
+}
+
+template <int width>
+__global__ void __launch_bounds__(kAttentionThreads) attention_dq_kernel(Backward a) {
+  const auto q = dynamic_shared<float>(0, kHeadTile<width>);
+  const auto dout = dynamic_shared<float>(kTileBytes<width>, kHeadTile<width>);
+  const auto k = dynamic_shared<float>(2 * kTileBytes<width>, kHeadTile<width>);
+  const auto v = dynamic_shared<float>(3 * kTileBytes<width>, kHeadTile<width>);
+  const auto grad = dynamic_shared<float>(4 * kTileBytes<width>, kScoreTile);
+  const int head = static_cast<int>(blockIdx.y);
+  const int hd = a.shape.head_dim;
+  const int kv_col = head / (a.shape.heads / a.shape.kv_heads) * hd;
+  const AttentionTile* tile = a.shape.tiles + blockIdx.x;
+  const int end = load(&tile->end);
+  const int first = load(&tile->first);
+  stage_head<width>(a.q, first, end, head * hd, hd, q);
+  stage_head<width>(a.dout, first, end, head * hd, hd, dout);
+  float o[kHigh][width / 8] = {};
+  for (int key = load(&tile->begin); key <= first; key += kAttentionTile) {
+    __syncthreads();
+    stage_head<width>(a.k, key, end, kv_col, hd, k);
+    stage_head<width>(a.v, key, end, kv_col, hd, v);
+    __syncthreads();
+    float s[kHigh][kScores];
+    float dp[kHigh][kScores];
+    multiply_scores<width>(q, k, s);
+    multiply_scores<width>(dout, v, dp);
+    for (int i = 0; i < kHigh; ++i) {
+      const int query = first + kHigh * tile_ty() + i;
+      for (int j = 0; j < kScores; ++j) {
+        const int at = key + tile_tx() + 8 * j;
+        const ScoreGradient g = score_gradient(a, query, head, query < end && at <= query, s[i][j], dp[i][j]);
+        grad[(kHigh * tile_ty() + i) * kScorePitch + tile_tx() + 8 * j] = g.ds;
+      }
+    }
+    __syncwarp();  // a row of grad is written and read by one warp
+    multiply_add<width>(grad, k, end - key < kAttentionTile ? end - key : kAttentionTile, o);
+  }
+  const float one[kHigh] = {1.0f, 1.0f};
+  write_head<width>(a.dq, first, end, head * hd, hd, o, one);
+}
+
+template <int width>
+__global__ void __launch_bounds__(kAttentionThreads) attention_dkv_kernel(Backward a) {
+  const auto k = dynamic_shared<float>(0, kHeadTile<width>);
+  const auto v = dynamic_shared<float>(kTileBytes<width>, kHeadTile<width>);
+  const auto q = dynamic_shared<float>(2 * kTileBytes<width>, kHeadTile<width>);
+  const auto dout = dynamic_shared<float>(3 * kTileBytes<width>, kHeadTile<width>);
+  const auto p = dynamic_shared<float>(4 * kTileBytes<width>, kScoreTile);
+  const auto grad = dynamic_shared<float>(4 * kTileBytes<width> + kScoreBytes, kScoreTile);
+  const int kv_head = static_cast<int>(blockIdx.y);
+  const int hd = a.shape.head_dim;
+  const int group = a.shape.heads / a.shape.kv_heads;
+  const AttentionTile* tile = a.shape.tiles + blockIdx.x;
+  const int end = load(&tile->end);
+  const int first = load(&tile->first);
+  stage_head<width>(a.k, first, end, kv_head * hd, hd, k);
+  stage_head<width>(a.v, first, end, kv_head * hd, hd, v);
+  float dk[kHigh][width / 8] = {};
+  float dv[kHigh][width / 8] = {};
+  for (int head = kv_head * group; head < (kv_head + 1) * group; ++head) {
+    for (int query0 = first; query0 < end; query0 += kAttentionTile) {
+      __syncthreads();
+      stage_head<width>(a.q, query0, end, head * hd, hd, q);
+      stage_head<width>(a.dout, query0, end, head * hd, hd, dout);
+      __syncthreads();
+      float s[kHigh][kScores];
+      float dp[kHigh][kScores];
+      multiply_scores<width>(k, q, s);  // transposed: the thread's rows are keys
+      multiply_scores<width>(v, dout, dp);
+      for (int i = 0; i < kHigh; ++i) {
+        const int key = first + kHigh * tile_ty() + i;
+        for (int j = 0; j < kScores; ++j) {
+          const int query = query0 + tile_tx() + 8 * j;
+          const ScoreGradient g = score_gradient(a, query, head, query < end && key <= query, s[i][j], dp[i][j]);
+          const int at = (kHigh * tile_ty() + i) * kScorePitch + tile_tx() + 8 * j;
+          p[at] = g.p;
+          grad[at] = g.ds;
+        }
+      }
+      __syncwarp();
+      const int count = end - query0 < kAttentionTile ? end - query0 : kAttentionTile;
+      multiply_add<width>(p, dout, count, dv);
+      multiply_add<width>(grad, q, count, dk);
+    }
+  }
+  const float one[kHigh] = {1.0f, 1.0f};
+  write_head<width>(a.dk, first, end, kv_head * hd, hd, dk, one);
+  write_head<width>(a.dv, first, end, kv_head * hd, hd, dv, one);
+}
+
+}  // namespace
+
+void attention_backward(View q, View k, View v, View out, View lse, View dout, const AttentionShape& shape,
+                        float* delta, MutView dq, MutView dk, MutView dv, cudaStream_t stream) {
+  if (shape.tile_count == 0) return;
+  map("attention_delta", Delta{out, dout, shape.heads, shape.head_dim, delta}, q.rows, shape.heads, stream);
+  const Backward a{q, k, v, out, lse, dout, shape, delta, dq, dk, dv};
+  const auto tiles = static_cast<unsigned>(shape.tile_count);
+  with_width(shape.head_dim, [&](auto width) {
+    constexpr int w = decltype(width)::value;
+    cudaFuncSetAttribute(attention_dq_kernel<w>, cudaFuncAttributeMaxDynamicSharedMemorySize, kQueryShared<w>);
+    cudaFuncSetAttribute(attention_dkv_kernel<w>, cudaFuncAttributeMaxDynamicSharedMemorySize, kKeyShared<w>);
+    launch("attention_dq", attention_dq_kernel<w>, dim3(tiles, static_cast<unsigned>(shape.heads)), kAttentionThreads,
+           kQueryShared<w>, stream, a);
+    launch("attention_dkv", attention_dkv_kernel<w>, dim3(tiles, static_cast<unsigned>(shape.kv_heads)),
+           kAttentionThreads, kKeyShared<w>, stream, a);
+  });
+}
+
+}  // namespace govtrain::cuda

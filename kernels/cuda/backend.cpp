@@ -1,0 +1,245 @@
+#include "kernels/cuda/backend.h"
+
+#include <map>
+#include <utility>
+
+#include "core/buffer.h"
+#include "core/rng.h"
+#include "kernels/cuda/contract_host.h"
+#include "kernels/cuda/gemm.h"
+#include "kernels/cuda/memory.h"
+#include "kernels/cuda/ops.h"
+#include "kernels/rope_angles.h"
+
+namespace govtrain {
+namespace {
+
+using cuda::Device;
+using cuda::Packet;
+using cuda::Scratch;
+
+const float* pointer(std::span<const float> s) { return s.empty() ? nullptr : s.data(); }
+MutView flat(std::span<float> s) { return {s.data(), 1, static_cast<int64_t>(s.size())}; }
+
+class CudaBackend final : public Backend {
+ public:
+  CudaBackend() {
+    cudaDeviceProp p{};
+    cuda::check(cudaGetDeviceProperties(&p, 0), "device properties");
+    device_name_ = std::string(p.name) + " sm_" + std::to_string(p.major) + std::to_string(p.minor);
+  }
+
+  std::string name() const override { return "cuda"; }
+  std::string instruction_set() const override { return device_name_; }
+  Allocator& allocator() override { return device_.allocator; }
+
+  void linear(View x, View w, std::span<const float> bias, MutView y) override {
+    cuda::linear(x, w, pointer(bias), y, device_.stream);
+  }
+  void linear_dx(View dy, View w, MutView dx, bool add) override { cuda::linear_dx(dy, w, dx, add, device_.stream); }
+
+  void contract(std::span<const Factor> factors, const Rows& rows, const Contraction& how, MutView grad) override {
+    cuda::contract(device_, factors, rows, how, grad);
+  }
+  void contract_plain(std::span<const Factor> factors, MutView grad) override {
+    cuda::contract_plain(device_, factors, grad);
+  }
+
+  void attention(View q, View k, View v, const Rows& rows, int heads, int kv_heads, float scale, MutView out,
+                 MutView lse) override {
+    with_tiles(q, rows, heads, kv_heads, scale,
+               [&](const cuda::AttentionShape& s) { cuda::attention(q, k, v, s, out, lse, device_.stream); });
+  }
+  void attention_backward(View q, View k, View v, View out, View lse, View dout, const Rows& rows, int heads,
+                          int kv_heads, float scale, MutView dq, MutView dk, MutView dv) override {
+    const Scratch<float> delta(device_, q.rows * heads);
+    with_tiles(q, rows, heads, kv_heads, scale, [&](const cuda::AttentionShape& s) {
+      cuda::attention_backward(q, k, v, out, lse, dout, s, delta.get(), dq, dk, dv, device_.stream);
+    });
+  }
+  void rope(MutView x, const Rows& rows, std::span<const int32_t> start, int head_dim, float base,
+            int direction) override {
+    if (x.size() == 0) return;
+    std::vector<int32_t> position;
+    for (int e = 0; e < rows.examples(); ++e) {
+      const int32_t first = start.empty() ? 0 : start[static_cast<size_t>(e)];
+      for (int t = 0; t < rows.length(e); ++t) position.push_back(first + t);
+    }
+    const cuda::RopeTable table = table_for(rope_positions(rows, start), head_dim / 2, base);
+    Packet packet(device_);
+    const auto at = packet.add(position);
+    packet.send();
+    cuda::rope(x, packet.at(at), table, head_dim, static_cast<float>(direction), device_.stream);
+  }
+
+  void layer_norm(View x, std::span<const float> gain, std::span<const float> bias, float eps, MutView y,
+                  std::span<float> mean, std::span<float> rstd) override {
+    cuda::layer_norm(x, gain.data(), pointer(bias), eps, y, mean.data(), rstd.data(), device_.stream);
+  }
+  void layer_norm_dx(View dy, View x, std::span<const float> gain, std::span<const float> mean,
+                     std::span<const float> rstd, MutView dx, bool add) override {
+    cuda::norm_dx(dy, x, gain.data(), mean.data(), rstd.data(), dx, add, device_.stream);
+  }
+  void rms_norm(View x, std::span<const float> gain, float eps, MutView y, std::span<float> rstd) override {
+    cuda::rms_norm(x, gain.data(), eps, y, rstd.data(), device_.stream);
+  }
+  void rms_norm_dx(View dy, View x, std::span<const float> gain, std::span<const float> rstd, MutView dx,
+                   bool add) override {
+    cuda::norm_dx(dy, x, gain.data(), nullptr, rstd.data(), dx, add, device_.stream);
+  }
+
+  void activation(Activation kind, View x, MutView y) override { cuda::activation(kind, x, y, device_.stream); }
+  void activation_dx(Activation kind, View dy, View x, MutView dx) override {
+    cuda::activation_dx(kind, dy, x, dx, device_.stream);
+  }
+  void gated(Activation kind, View gate, View up, MutView y) override {
+    cuda::gated(kind, gate, up, y, device_.stream);
+  }
+  void gated_dx(Activation kind, View dy, View gate, View up, MutView dgate, MutView dup) override {
+    cuda::gated_dx(kind, dy, gate, up, dgate, dup, device_.stream);
+  }
+  void add(View a, View b, MutView y) override { cuda::add(a, b, y, device_.stream); }
+  void accumulate(View x, MutView y) override { cuda::add(y, x, y, device_.stream); }
+  void scale_rows(View x, std::span<const float> per_row, MutView y) override {
+    Packet packet(device_);
+    const auto factor = packet.add(per_row);
+    packet.send();
+    cuda::scale_rows(x, packet.at(factor), y, device_.stream);
+  }
+  void dropout(View x, const Rows& rows, const DropoutKey& key, float rate, MutView y) override {
+    std::vector<cuda::DropoutRow> at;
+    cuda::DropoutStream from{{0, 0}, rate, static_cast<float>(1.0 / (1.0 - double{rate}))};
+    for (int e = 0; e < rows.examples(); ++e) {
+      const Rng rng = dropout_stream(key, static_cast<size_t>(e));
+      from.key[0] = rng.key()[0];
+      from.key[1] = rng.key()[1];
+      for (int t = 0; t < rows.length(e); ++t) at.push_back({{rng.nonce()[0], rng.nonce()[1]}, t});
+    }
+    Packet packet(device_);
+    const auto place = packet.add(at);
+    packet.send();
+    cuda::dropout(x, packet.at(place), from, y, device_.stream);
+  }
+
+  void embedding(View table, std::span<const int32_t> index, MutView y, bool add) override {
+    Packet packet(device_);
+    const auto place = packet.add(index);
+    packet.send();
+    cuda::embedding(table, packet.at(place), y, add, device_.stream);
+  }
+
+  void cross_entropy(MutView logits, std::span<const int32_t> target, const Rows& rows, bool dlogits_in_place,
+                     std::span<double> loss, std::span<float> row_loss) override {
+    Packet packet(device_);
+    const auto targets = packet.add(target);
+    const auto offsets = packet.add(rows.offsets());
+    packet.send();
+    const Scratch<double> row_nll(device_, logits.rows);
+    const Scratch<float> each(device_, logits.rows);
+    const Scratch<double> sums(device_, rows.examples());
+    cuda::cross_entropy(logits, packet.at(targets), dlogits_in_place, row_nll.get(),
+                        row_loss.empty() ? nullptr : each.get(), device_.stream);
+    cuda::sum_examples(row_nll.get(), packet.at(offsets), rows.examples(), sums.get(), device_.stream);
+    if (!row_loss.empty()) device_.allocator.read(row_loss.data(), each.get(), row_loss.size_bytes());
+    if (!loss.empty()) device_.allocator.read(loss.data(), sums.get(), loss.size_bytes());
+  }
+
+  void adam(std::span<float> value, std::span<const float> grad, std::span<float> m, std::span<float> v,
+            const AdamOptions& o) override {
+    cuda::adam(value.data(), grad.data(), m.data(), v.data(), static_cast<int64_t>(value.size()), o, device_.stream);
+  }
+  void sgd(std::span<float> value, std::span<const float> grad, std::span<float> momentum,
+           const SgdOptions& o) override {
+    cuda::sgd(value.data(), grad.data(), momentum.data(), static_cast<int64_t>(value.size()), o, device_.stream);
+  }
+
+  double sum_of_squares(std::span<const float> x) override {
+    const auto n = static_cast<int64_t>(x.size());
+    const Scratch<double> parts(device_, cuda::reduce_parts(n) + 1);
+    cuda::sum_of_squares(x.data(), n, parts.get() + 1, parts.get(), device_.stream);
+    double sum = 0.0;
+    device_.allocator.read(&sum, parts.get(), sizeof(sum));
+    return sum;
+  }
+  void scale(std::span<float> x, float factor) override { cuda::scale(flat(x), factor, device_.stream); }
+  void fill(std::span<float> x, float value) override { cuda::fill(flat(x), value, device_.stream); }
+  int64_t first_non_finite_row(View x) override {
+    if (x.size() == 0) return -1;
+    const Scratch<int32_t> row(device_, 1);
+    cuda::first_non_finite_row(x, row.get(), device_.stream);
+    int32_t found = 0;
+    device_.allocator.read(&found, row.get(), sizeof(found));
+    return found == x.rows ? -1 : found;
+  }
+
+ private:
+  // Calls body with the tiles of the batch on the device.
+  template <class Body>
+  void with_tiles(View q, const Rows& rows, int heads, int kv_heads, float scale, const Body& body) {
+    const auto head_dim = static_cast<int>(q.cols / heads);
+    if (head_dim > cuda::kMaxHeadDim) {
+      throw Error("attention", "columns of a head; expected at most {} on a CUDA device, got {}", cuda::kMaxHeadDim,
+                  head_dim);
+    }
+    std::vector<cuda::AttentionTile> tiles;
+    for (int e = 0; e < rows.examples(); ++e) {
+      for (int first = rows.begin(e); first < rows.end(e); first += cuda::kAttentionTile) {
+        tiles.push_back({rows.begin(e), rows.end(e), first});
+      }
+    }
+    Packet packet(device_);
+    const auto place = packet.add(tiles);
+    packet.send();
+    body(cuda::AttentionShape{packet.at(place), static_cast<int>(tiles.size()), heads, kv_heads, head_dim, scale});
+  }
+
+  // The angles on the device; kept until more positions are asked for.
+  cuda::RopeTable table_for(int64_t positions, int64_t half, float base) {
+    const auto angles = rope_angles(positions, half, base);
+    KeptTable& kept = tables_[{half, base}];
+    if (kept.of != angles) {
+      kept.of = angles;
+      kept.cosine = Buffer<float>(std::span<const float>(angles->cosine), device_.allocator);
+      kept.sine = Buffer<float>(std::span<const float>(angles->sine), device_.allocator);
+    }
+    return {kept.cosine.span().data(), kept.sine.span().data()};
+  }
+
+  struct KeptTable {
+    std::shared_ptr<const RopeAngles> of;
+    Buffer<float> cosine, sine;
+  };
+
+  Device device_;
+  std::map<std::pair<int64_t, float>, KeptTable> tables_;
+  std::string device_name_;
+};
+
+}  // namespace
+
+bool cuda_available(std::string* why) {
+  int count = 0;
+  const cudaError_t e = cudaGetDeviceCount(&count);
+  if (e == cudaSuccess && count > 0) return true;
+  if (e != cudaSuccess) cudaGetLastError();
+  if (why != nullptr) *why = e == cudaSuccess ? "no device" : cudaGetErrorString(e);
+  return false;
+}
+
+bool cuda_is_emulated() {
+#ifdef GOVTRAIN_CUDA_TOOLKIT
+  return false;
+#else
+  return true;
+#endif
+}
+
+Backend& cuda_backend() {
+  std::string why;
+  if (!cuda_available(&why)) throw Error("cuda", "expected a CUDA device, got none: {}", why);
+  // Never destroyed: tensors of the program may outlive the statics of this file.
+  static auto* backend = new CudaBackend;
+  return *backend;
+}
+
+}  // namespace govtrain

@@ -1,0 +1,20 @@
+// The backend that computes on a CUDA device, real or emulated (kernels/simt). Not here: the choice between it and the
+// CPU's; that is run.device of the program.
+#pragma once
+
+#include <string>
+
+#include "kernels/backend.h"
+
+namespace govtrain {
+
+// Whether there is a device to compute on; if not, `why` says what is missing. True for the emulated one.
+bool cuda_available(std::string* why);
+// Whether the device is the emulated one: the same kernels on the host, for tests. Thousands of times slower.
+bool cuda_is_emulated();
+// The process-wide backend on device 0, in float32. name() is "cuda"; instruction_set() names the device and its
+// architecture. Throws Error when cuda_available() is false. attention() takes heads of up to 128 columns, contract()
+// up to 8 factors of one parameter; beyond that they throw Error. Not thread-safe: one host thread at a time.
+Backend& cuda_backend();
+
+}  // namespace govtrain

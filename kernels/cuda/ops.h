@@ -1,0 +1,118 @@
+// The kernels behind cuda/backend.cpp, by family, with the meaning of their method of Backend (kernels/backend.h).
+// Every pointer is device memory; work is queued on `stream` and nothing waits. What a kernel needs to know of the
+// batch row by row comes as an array that the backend has put there. Products and parameter gradients: gemm.h,
+// contract.h. Private to kernels/cuda.
+#pragma once
+
+#include "kernels/backend.h"
+#include "kernels/cuda/device.h"
+
+namespace govtrain::cuda {
+
+// ---- elementwise.cu: the bits of the CPU backend ----
+void activation(Activation kind, View x, MutView y, cudaStream_t stream);
+void activation_dx(Activation kind, View dy, View x, MutView dx, cudaStream_t stream);
+void gated(Activation kind, View gate, View up, MutView y, cudaStream_t stream);
+void gated_dx(Activation kind, View dy, View gate, View up, MutView dgate, MutView dup, cudaStream_t stream);
+void add(View a, View b, MutView y, cudaStream_t stream);
+void scale_rows(View x, const float* per_row, MutView y, cudaStream_t stream);
+void scale(MutView x, float factor, cudaStream_t stream);
+void fill(MutView x, float value, cudaStream_t stream);
+
+// ---- dropout.cu: the bits of the CPU backend ----
+// Where a row draws its mask: the Philox nonce of its example, and its number in it.
+struct DropoutRow {
+  uint32_t nonce[2];
+  int32_t row;
+};
+struct DropoutStream {
+  uint32_t key[2];
+  float rate, keep;  // keep = 1 / (1 - rate)
+};
+void dropout(View x, const DropoutRow* at, const DropoutStream& from, MutView y, cudaStream_t stream);
+
+// ---- norm.cu: a row's sums run over 32 lanes and then by a tree, whatever the batch ----
+void layer_norm(View x, const float* gain, const float* bias, float eps, MutView y, float* mean, float* rstd,
+                cudaStream_t stream);
+void rms_norm(View x, const float* gain, float eps, MutView y, float* rstd, cudaStream_t stream);
+// mean null: RMSNorm.
+void norm_dx(View dy, View x, const float* gain, const float* mean, const float* rstd, MutView dx, bool add,
+             cudaStream_t stream);
+
+// ---- rope.cu: the bits of the CPU backend ----
+// position: [rows]; cosine, sine: [positions, head_dim/2]; direction: +1 or -1.
+struct RopeTable {
+  const float* cosine;
+  const float* sine;
+};
+void rope(MutView x, const int32_t* position, RopeTable table, int head_dim, float direction, cudaStream_t stream);
+
+// ---- embedding.cu: the bits of the CPU backend ----
+void embedding(View table, const int32_t* index, MutView y, bool add, cudaStream_t stream);
+
+// ---- contract_scatter.cu: gradients with the bits of the CPU backend; norms in double ----
+// The rows of all examples that take part, sorted by (index, example, factor, row). A run is what one example adds at
+// one index; a segment is all runs of one index.
+struct ScatterRun {
+  int32_t begin, end;  // of `rows`
+  int32_t example;
+};
+struct ScatterSegment {
+  int32_t begin, end;  // of `runs`
+  int32_t index;
+};
+struct ScatterContraction {
+  const float* const* rows;  // columns [0, grad.cols) of each
+  const ScatterRun* runs;
+  const ScatterSegment* segments;
+  int segment_count, run_count;
+  const float* weight;    // [examples]
+  const float* withheld;  // [examples] or null
+  MutView grad, withheld_grad;
+  // Norms: all null, or which runs an example has, as [examples + 1] offsets into a list; and scatter_scratch()
+  // doubles.
+  double* norm2;
+  const int32_t* run_offsets;
+  const int32_t* run_list;
+  double* scratch;
+  int examples;
+};
+int64_t scatter_scratch(int64_t cols, int64_t runs);
+void contract_scatter(const ScatterContraction& c, cudaStream_t stream);
+
+// ---- attention.cu: online softmax over tiles that are counted from the begin of the example ----
+constexpr int kAttentionTile = 32;
+constexpr int kMaxHeadDim = 128;
+// One tile: rows [first, min(first + kAttentionTile, end)) of the example [begin, end).
+struct AttentionTile {
+  int32_t begin, end, first;
+};
+struct AttentionShape {
+  const AttentionTile* tiles;
+  int tile_count;
+  int heads, kv_heads, head_dim;
+  float scale;
+};
+void attention(View q, View k, View v, const AttentionShape& shape, MutView out, MutView lse, cudaStream_t stream);
+// delta: [rows, heads] of scratch.
+void attention_backward(View q, View k, View v, View out, View lse, View dout, const AttentionShape& shape,
+                        float* delta, MutView dq, MutView dk, MutView dv, cudaStream_t stream);
+
+// ---- loss.cu ----
+// row_nll [rows]: the loss of each row; then sums by example in row order to loss [examples].
+void cross_entropy(MutView logits, const int32_t* target, bool gradient, double* row_nll, float* row_loss,
+                   cudaStream_t stream);
+void sum_examples(const double* row_nll, const int32_t* offsets, int examples, double* loss, cudaStream_t stream);
+
+// ---- optimizer.cu: the bits of the CPU backend ----
+void adam(float* value, const float* grad, float* m, float* v, int64_t n, const AdamOptions& o, cudaStream_t stream);
+void sgd(float* value, const float* grad, float* momentum, int64_t n, const SgdOptions& o, cudaStream_t stream);
+
+// ---- reduce.cu ----
+// parts: [reduce_parts(n)] of scratch; sum: one double, written.
+int64_t reduce_parts(int64_t n);
+void sum_of_squares(const float* x, int64_t n, double* parts, double* sum, cudaStream_t stream);
+// row: one int32, written: the first row of x with a value that is not finite, or x.rows.
+void first_non_finite_row(View x, int32_t* row, cudaStream_t stream);
+
+}  // namespace govtrain::cuda
