@@ -247,3 +247,23 @@ TEST_CASE("the controller in a run: proposals within bounds, applied by rule, or
   check_weights_are_logged(tiny.log("review"));
   CHECK(tiny.program({"policy", "replay", tiny.path("review")}, "replay.log") == 0);
 }
+
+TEST_CASE("a probe set whose licence ends is measured no more, and the run goes on", "[slow]") {
+  const TinyRun tiny;
+  std::string text = std::string(head) + adaptation;
+  const std::string free = "when: {license: MIT}, profile: full";
+  text.replace(text.find(free), free.size(), free + ", until: 2026-06-02");
+  std::ofstream(tiny.path("policy.yaml")) << text;
+  std::vector<std::string> settings = probing;
+  settings.insert(settings.end(), {"policy.clock=simulated", "policy.steps_per_day=5"});
+  run(tiny, "a", settings);
+  const std::vector<json> adapt = records(tiny.log("a"), "adapt");
+  std::vector<int64_t> skipped;
+  for (const json& r : adapt) {
+    if (r.at("event") == "skipped") skipped.push_back(r.at("step").get<int64_t>());
+  }
+  CHECK(skipped == std::vector<int64_t>{7, 10});
+  CHECK(adapt.size() > skipped.size());
+  check_weights_are_logged(tiny.log("a"));
+  CHECK(tiny.program({"policy", "replay", tiny.path("a")}, "replay.log") == 0);
+}

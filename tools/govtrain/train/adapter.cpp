@@ -136,6 +136,19 @@ void Adapter::measure(int64_t step, std::vector<GovernanceEvent>& events) {
     throw Failure(exit_data, fmt::format("step {}: {}", step, e.what()));
   }
   const ProbeMeasurement& m = *measured_;
+  if (m.entropy.empty()) {
+    events.push_back({"adapt",
+                      {{"event", "skipped"},
+                       {"step", step + 1},
+                       {"policy", policy_id_},
+                       {"probe", {{"examples", m.examples}, {"of", probe_->examples()}}}},
+                      fmt::format("step {} | probe set: {} of its {} texts are still admitted, two are needed; nothing "
+                                  "is measured, and what depends on it stays as it is",
+                                  step, m.examples, probe_->examples()),
+                      false});
+    measured_.reset();
+    return;
+  }
   for (size_t s = 0; s < m.entropy.size(); ++s) {
     metrics_.emplace_back("entropy/" + stage_name(s), m.entropy[s]);
     metrics_.emplace_back("capacity/" + stage_name(s), m.capacity[s]);

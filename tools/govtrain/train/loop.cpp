@@ -135,6 +135,7 @@ int Loop::run(const std::string& plan) {
   if (step_ > 0) say(fmt::format("resumed at step {}", step_));
   started_ = saved_at_ = Clock::now();
   bool stopped = false;
+  if (s_.entropy) log_events(s_.entropy->take_events());  // of the weights as the policy states them
   if (step_ == 0) adapt();
   while (step_ < config_.train.steps) {
     train_step();

@@ -22,7 +22,7 @@ struct ProbeOptions {
   double alpha = 1;           // of the entropy
 };
 
-// One value for each stage of the model (ObserveStage).
+// One value for each stage of the model (ObserveStage); none when fewer than two texts are left to measure.
 struct ProbeMeasurement {
   int64_t examples = 0;
   std::string digest;  // of the examples that were measured

@@ -34,6 +34,8 @@ void add_record(RecordedChanges& out, uint64_t index, const ControlRecord& recor
     out.policies.push_back({p.at("id"), p.at("text"), {}});
   } else if (record.kind == "profile" && !out.policies.empty()) {
     out.policies.back().profiles.try_emplace(p.at("id"), p.at("w").get<std::vector<float>>());
+  } else if (record.kind == "adapt" && p.value("event", "") == "skipped") {
+    return;  // nothing was measured, nothing changed
   } else if (record.kind == "adapt" || record.kind == "proposal" ||
              (record.kind == "review" && p.contains("proposal"))) {
     add_change(out, index, record);

@@ -166,7 +166,8 @@ std::string generation_config(const Tokenizer& tokenizer) {
 }
 
 std::string effect_table(const Session& s, const EvalResult& result) {
-  std::string out = fmt::format("  {:<36} {:>9}   {:<30} {:>10}\n", "source", "tokens", "taught", "val loss");
+  std::string out =
+      fmt::format("  {:<36} {:>9}   {:<30} {:>10}\n", "source", "tokens", "may teach at the end", "val loss");
   for (const auto& share : s.governance->shares("package")) {
     std::string taught;
     for (size_t b = 0; b < share.weights.size(); ++b) {
@@ -178,6 +179,7 @@ std::string effect_table(const Session& s, const EvalResult& result) {
       for (const float w : share.weights) count += w != 0 ? 1 : 0;
       taught = fmt::format("{} of {} blocks", count, share.weights.size());
     }
+    if (taught.empty()) taught = "nothing";
     std::string loss = "-";
     for (const auto& source : result.sources) {
       if (source.name == share.value) loss = fmt::format("{:.4f}", source.loss());
