@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "core/parallel.h"
-#include "tests/models/random_model.h"
+#include "tests/models/random_step.h"
 
 using namespace govtrain;
 using namespace govtrain::test;
@@ -10,44 +10,6 @@ using namespace govtrain::test;
 namespace {
 
 constexpr uint64_t cases = 40;
-constexpr float coefficient = 1.0f / 64;  // the fixed loss denominator of these tests
-
-OptimizerOptions random_optimizer(uint64_t seed) {
-  Random r(seed);
-  OptimizerOptions o;
-  o.kind = r.one_of({OptimizerKind::sgd, OptimizerKind::adam, OptimizerKind::adamw});
-  o.momentum = r.one_of({0.0f, 0.9f});
-  o.weight_decay = r.one_of({0.0f, 0.1f});
-  o.decay_vectors = r.coin();
-  return o;
-}
-
-// Everything that a step leaves behind.
-struct Step {
-  Outcome outcome;
-  Bits grads, values;
-  std::vector<BlockClip> clips;
-  std::vector<bool> stepped;
-};
-
-// One step with `examples`, after one with `first`, so that moments and momentum are not 0.
-Step run_step(const Case& c, const std::vector<Example>& first, const std::vector<Example>& examples,
-              float k = coefficient) {
-  const auto model = make_model(c);
-  Optimizer optimizer(model->parameters(), cpu_backend(), random_optimizer(c.seed));
-  accumulate(*model, first, coefficient, How::routed, 2);
-  clip_blocks(model->parameters(), cpu_backend(), 0.05);
-  optimizer.step(0.01);
-  zero_grad(model->parameters(), cpu_backend());
-
-  Step s;
-  s.outcome = accumulate(*model, examples, k);
-  s.clips = clip_blocks(model->parameters(), cpu_backend(), 0.05);
-  s.grads = gradients(*model);
-  s.stepped = optimizer.step(0.01);
-  s.values = values(*model);
-  return s;
-}
 
 }  // namespace
 

@@ -18,6 +18,10 @@ namespace govtrain::test {
 
 inline constexpr int block_kinds = 10;  // rectangles, and one for each Granularity
 
+inline std::string kind_name(int kind) {
+  return kind == 0 ? "rectangles" : granularity_names()[static_cast<size_t>(kind - 1)];
+}
+
 // Cuts each parameter into up to four rectangles and gives them to random blocks.
 template <class Random>
 BlockMap random_rectangles(Random& r, const std::vector<ParameterInfo>& infos) {

@@ -54,12 +54,15 @@ struct Example {
   std::vector<int32_t> tokens;
   std::vector<int32_t> target;
   std::vector<float> weight;  // [B]
+  float objective = 1;        // multiplies its loss: what is not finite spoils all of its gradients
 };
 
 struct Case {
   uint64_t seed = 0;
   TransformerConfig config;
+  int kind = 0;  // of blocks
   BlockMap blocks;
+  std::vector<std::string> techniques = {"scale"};
   std::vector<Example> examples;
 };
 
@@ -72,13 +75,13 @@ inline void random_text(Random& r, const TransformerConfig& c, Example& x, int l
   }
 }
 
-inline Case random_case(uint64_t seed) {
+inline Case random_case(uint64_t seed, int kind) {
   Random r(seed);
   Case c;
   c.seed = seed;
   c.config = random_config(r);
-  // Every granularity in turn.
-  c.blocks = blocks_of_kind(static_cast<int>(seed % block_kinds), r, c.config, Transformer::parameter_infos(c.config));
+  c.kind = kind;
+  c.blocks = blocks_of_kind(kind, r, c.config, Transformer::parameter_infos(c.config));
   const int examples = r.between(2, 6);
   for (int e = 0; e < examples; ++e) {
     Example x;
@@ -90,17 +93,22 @@ inline Case random_case(uint64_t seed) {
   return c;
 }
 
+// Every granularity in turn.
+inline Case random_case(uint64_t seed) { return random_case(seed, static_cast<int>(seed % block_kinds)); }
+
 inline std::string describe(const Case& c) {
+  std::string techniques;
+  for (const std::string& t : c.techniques) techniques += ", " + t;
   return "seed " + std::to_string(c.seed) + ", layers " + std::to_string(c.config.layers) + ", width " +
          std::to_string(c.config.width) + ", heads " + std::to_string(c.config.heads) + "/" +
          std::to_string(c.config.kv_heads) + ", " + name(c.config.mlp) + ", " + name(c.config.norm) + ", " +
          name(c.config.positions) + (c.config.tied_head ? ", tied" : "") + (c.config.bias ? ", bias" : "") +
-         (c.config.dropout > 0 ? ", dropout" : "") + ", blocks " + std::to_string(c.blocks.blocks()) + ", examples " +
-         std::to_string(c.examples.size());
+         (c.config.dropout > 0 ? ", dropout" : "") + techniques + ", blocks by " + kind_name(c.kind) + " " +
+         std::to_string(c.blocks.blocks()) + ", examples " + std::to_string(c.examples.size());
 }
 
-// A model with the case's blocks, and values that make every gradient matter (the plain initialisation has all gains 1
-// and all biases 0).
+// A model with the case's blocks and techniques, and values that make every gradient matter (the plain initialisation
+// has all gains 1 and all biases 0).
 inline std::unique_ptr<Transformer> make_model(const Case& c) {
   auto model = std::make_unique<Transformer>(c.config, c.seed);
   std::mt19937_64 engine(c.seed + 77);
@@ -112,6 +120,7 @@ inline std::unique_ptr<Transformer> make_model(const Case& c) {
     }
   }
   model->parameters().assign_blocks(c.blocks);
+  model->set_techniques(parse_techniques(c.techniques));
   return model;
 }
 
@@ -144,18 +153,21 @@ struct Outcome {
 
 enum class How { routed, withheld, plain };
 
-// One micro-batch forward and back: gradients are added to the model's.
+// One micro-batch forward and back: gradients are added to the model's. With `skip` the forward pass knows the route.
 inline Outcome accumulate(Transformer& model, const std::vector<Example>& examples, float coefficient,
-                          How how = How::routed, uint64_t step = 3) {
+                          How how = How::routed, uint64_t step = 3, bool skip = false) {
   const Batch batch(examples, model.parameters().blocks());
   Backend& backend = cpu_backend();
-  Tape tape(backend, batch.rows, Mode::train, {42, step, batch.ids});
+  ParamGrad grads = how == How::plain ? ParamGrad::plain(model.parameters(), backend, batch.rows)
+                                      : ParamGrad(model.parameters(), backend, batch.rows, batch.route,
+                                                  {true, how == How::withheld, model.gates()});
+  const ParamGrad known = grads;
+  Tape tape(backend, batch.rows, Mode::train, {42, step, batch.ids}, skip ? &known : nullptr);
   std::vector<float> row_loss(batch.tokens.size());
   const Losses losses = model.loss(tape, {batch.tokens, {}}, batch.target, row_loss);
-  ParamGrad grads = how == How::plain
-                        ? ParamGrad::plain(model.parameters(), backend, batch.rows)
-                        : ParamGrad(model.parameters(), backend, batch.rows, batch.route, {true, how == How::withheld});
-  tape.backward(losses, std::vector<float>(examples.size(), coefficient), grads);
+  std::vector<float> coefficients;
+  for (const Example& x : examples) coefficients.push_back(coefficient * x.objective);
+  tape.backward(losses, coefficients, grads);
   Outcome out;
   out.nll = losses.nll;
   if (how != How::plain) out.norms = grads.realised_norms();
