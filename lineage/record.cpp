@@ -47,6 +47,10 @@ Status check(const ExampleRecord& r) {
   }
   if (r.pol.empty() || r.prof.empty()) return invalid("pol or prof is empty");
   if (!valid_utf8(r.pol) || !valid_utf8(r.prof) || !valid_utf8(r.cls)) return invalid("pol, prof or cls is not UTF-8");
+  if (r.clv && (r.clv->empty() || !valid_utf8(*r.clv))) return invalid("clv is empty or not UTF-8");
+  if (r.score && !(*r.score >= 0 && *r.score <= 1))
+    return invalid(fmt::format("score is {}; expected 0 to 1", *r.score));
+  if (r.score && !r.clv) return invalid("score without clv");
   if (!is_hex(r.prov, 16)) return invalid(fmt::format("prov is '{}'; expected 16 hex digits", r.prov));
   return {};
 }
@@ -106,9 +110,9 @@ Status check_size(const std::string& leaf) {
 }  // namespace
 
 const std::vector<std::string>& control_kinds() {
-  static const std::vector<std::string> kinds = {"adapt",  "admit",  "bands", "blocks", "ckpt",    "clip",     "end",
-                                                 "eval",   "expire", "infer", "policy", "profile", "proposal", "review",
-                                                 "revoke", "rewind", "run",   "step",   "unlearn"};
+  static const std::vector<std::string> kinds = {
+      "adapt", "admit",  "bands",   "blocks",   "ckpt",   "classes", "clip",   "end", "eval", "expire",
+      "infer", "policy", "profile", "proposal", "review", "revoke",  "rewind", "run", "step", "unlearn"};
   return kinds;
 }
 
@@ -116,7 +120,7 @@ size_t largest_example_leaf(size_t blocks, size_t text_bytes) {
   // Longest numbers: float "-1.17549435e-38", norm "1.17549435e-38", rule "2147483647"; one separator each. Fixed
   // parts: keys, digest, provenance, seven integers. Text may be escaped to six bytes a character.
   const size_t key = blocks < sparse_blocks ? 0 : 3 + std::to_string(blocks).size();
-  return blocks * (15 + 15 + 10 + 3 + 3 * key) + 6 * text_bytes + 480;
+  return blocks * (15 + 15 + 10 + 3 + 3 * key) + 6 * text_bytes + 520;
 }
 
 Status write_leaf(std::string& leaf, const ExampleRecord& r) {
@@ -133,6 +137,7 @@ Status write_leaf(std::string& leaf, const ExampleRecord& r) {
   if (r.w.size() >= sparse_blocks) key("b"), append_int(leaf, static_cast<int64_t>(r.w.size()));
   if (r.band) key("band"), append_field(leaf, *r.band);
   key("cls"), append_json_string(leaf, r.cls);
+  if (r.clv) key("clv"), append_json_string(leaf, *r.clv);
   if (r.ent) key("ent"), append_field(leaf, *r.ent);
   if (!r.place) key("ev"), leaf += "\"exclude\"";
   key("ex"), append_json_string(leaf, r.ex);
@@ -144,6 +149,7 @@ Status write_leaf(std::string& leaf, const ExampleRecord& r) {
   key("prof"), append_json_string(leaf, r.prof);
   key("prov"), append_json_string(leaf, r.prov);
   key("r"), append_values(leaf, r.r);
+  if (r.score) key("score"), append_field(leaf, *r.score);
   if (r.slope) key("slope"), append_field(leaf, *r.slope);
   key("span"), leaf += '[', append_int(leaf, r.span_begin), leaf += ',', append_int(leaf, r.span_end), leaf += ']';
   if (r.place) key("step"), append_int(leaf, r.place->step);

@@ -37,6 +37,8 @@ struct ExampleRecord {
   std::optional<float> ent;  // surprisal, nats per token
   std::optional<int32_t> band;
   std::optional<float> slope;
+  std::optional<std::string> clv;  // id of the classification that gave `cls`, "<name>@<8 hex digits>"
+  std::optional<float> score;      // the lowest score of what it went by, in [0, 1]
   bool operator==(const ExampleRecord&) const = default;
 };
 
@@ -51,7 +53,7 @@ const std::vector<std::string>& control_kinds();
 // From this many blocks on, w, g and r are written as {"<block>":value} without their zeros, with "b" = B.
 inline constexpr size_t sparse_blocks = 2001;
 
-// An upper bound of the leaf's size for B blocks, `text_bytes` being the sum of the lengths of pol, prof and cls.
+// An upper bound of the leaf's size for B blocks, `text_bytes` being the sum of the lengths of pol, prof, cls and clv.
 size_t largest_example_leaf(size_t blocks, size_t text_bytes);
 
 // Replaces `leaf` by the record's bytes. `invalid`, naming the field, when the record breaks a rule: sizes of w, g and

@@ -175,6 +175,8 @@ Result<ExampleRecord> parse_example(std::string_view leaf) {
   if (in.has("ent")) out.ent = in.real("ent");
   if (in.has("band")) out.band = in.small("band");
   if (in.has("slope")) out.slope = in.real("slope");
+  if (in.has("clv")) out.clv = in.text("clv");
+  if (in.has("score")) out.score = in.real("score");
   in.finish();
   if (!in.status().ok()) return in.status();
   std::string again;

@@ -59,6 +59,12 @@ TEST_CASE("an example's leaf has sorted keys and short numbers") {
   CHECK(full.starts_with("{\"band\":2,\"cls\":\"licensed\",\"ent\":2.418,\"ex\":"));
   CHECK(full.find("\"r\":[0,0,4,4],\"slope\":-0.731,\"span\"") != std::string::npos);
   CHECK(parse_example(full).value() == r);
+  r.clv = "kinds@0a1b2c3d";
+  r.score = 0.97F;
+  const std::string classified = leaf_of(r);
+  CHECK(classified.find("\"cls\":\"licensed\",\"clv\":\"kinds@0a1b2c3d\",\"ent\"") != std::string::npos);
+  CHECK(classified.find("\"r\":[0,0,4,4],\"score\":0.97,\"slope\":-0.731") != std::string::npos);
+  CHECK(parse_example(classified).value() == r);
 }
 
 TEST_CASE("an excluded example has no step") {
@@ -97,6 +103,10 @@ TEST_CASE("a record that breaks a rule is refused") {
   CHECK(with([](auto& r) { r.w[0] = std::nanf(""); }).find("w of block 0") != std::string::npos);
   CHECK(with([](auto& r) { r.g[0] = -1; }).find("g of block 0") != std::string::npos);
   CHECK(with([](auto& r) { r.r[3] = -1; }).find("r of block 3") != std::string::npos);
+  CHECK(with([](auto& r) { r.clv = ""; }).find("clv is empty") != std::string::npos);
+  CHECK(with([](auto& r) { r.clv = "c@0", r.score = 1.5F; }).find("score is 1.5") != std::string::npos);
+  CHECK(with([](auto& r) { r.clv = "c@0", r.score = std::nanf(""); }).find("score is nan") != std::string::npos);
+  CHECK(with([](auto& r) { r.score = 0.5F; }).find("score without clv") != std::string::npos);
   CHECK(with([](auto& r) { r.g.pop_back(); }).find("4, 3 and 4") != std::string::npos);
   CHECK(with([](auto& r) { r.w.clear(); }).find("w is empty") != std::string::npos);
   CHECK(with([](auto& r) { r.ex = "sha256:AB"; }).find("ex is") != std::string::npos);

@@ -307,7 +307,7 @@ Outcome meet(const BadInput& row) {
 }
 
 std::vector<BadInputs> all_bad_inputs() {
-  return {bad_configs(), bad_blocks(),      bad_policies(), bad_documents(),
+  return {bad_configs(), bad_blocks(),      bad_policies(), bad_classes(),     bad_documents(),
           bad_data(),    bad_checkpoints(), bad_logs(),     bad_environments()};
 }
 

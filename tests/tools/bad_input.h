@@ -62,6 +62,7 @@ struct BadInputs {
 BadInputs bad_configs();
 BadInputs bad_policies();
 BadInputs bad_blocks();
+BadInputs bad_classes();
 BadInputs bad_documents();
 BadInputs bad_data();
 BadInputs bad_checkpoints();

@@ -32,6 +32,7 @@ void check_rows(const BadInputs& group) {
 TEST_CASE("bad configurations", "[bad_input][slow]") { check_rows(bad_configs()); }
 TEST_CASE("bad policies", "[bad_input][slow]") { check_rows(bad_policies()); }
 TEST_CASE("bad blocks", "[bad_input][slow]") { check_rows(bad_blocks()); }
+TEST_CASE("bad classes", "[bad_input][slow]") { check_rows(bad_classes()); }
 TEST_CASE("bad documents", "[bad_input][slow]") { check_rows(bad_documents()); }
 TEST_CASE("bad prepared data", "[bad_input][slow]") { check_rows(bad_data()); }
 TEST_CASE("bad checkpoints", "[bad_input][slow]") { check_rows(bad_checkpoints()); }

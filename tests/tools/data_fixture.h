@@ -88,9 +88,9 @@ inline std::vector<Item> items(int count, uint64_t seed = 1) {
   return out;
 }
 
-inline std::optional<std::string> exclude_secret(const std::vector<nlohmann::json>& provenances, const Digest&) {
-  for (const nlohmann::json& meta : provenances)
-    if (meta.value("license", "") == "secret") return "rule 'no secrets'";
+inline std::optional<std::string> exclude_secret(const std::vector<Origin>& origins, const Digest&) {
+  for (const Origin& origin : origins)
+    if (origin.meta.value("license", "") == "secret") return "rule 'no secrets'";
   return std::nullopt;
 }
 

@@ -168,7 +168,7 @@ TEST_CASE("exclusion by digest removes every record with that text", "[data]") {
   const std::string text = prose(9, 50);
   const std::vector<Item> list = {{text, {{"source", "a"}}}, {text, {{"source", "b"}}}, {prose(8, 9), json::object()}};
   const Digest banned = sha256(text);
-  const auto report = prepare_items(dir, list, byte_options(0), [&](const json&, const Digest& d) {
+  const auto report = prepare_items(dir, list, byte_options(0), [&](const std::vector<Origin>&, const Digest& d) {
     return d == banned ? std::optional<std::string>("listed") : std::nullopt;
   });
   CHECK(report.excluded == 2);
@@ -227,9 +227,9 @@ TEST_CASE("the cache hits when nothing changed, and misses when anything did", "
 }
 
 TEST_CASE("records that are excluded only together are as absent as those excluded alone", "[data]") {
-  const Exclude both = [](const std::vector<json>& provenances, const Digest&) -> std::optional<std::string> {
+  const Exclude both = [](const std::vector<Origin>& origins, const Digest&) -> std::optional<std::string> {
     std::set<std::string> sources;
-    for (const json& meta : provenances) sources.insert(meta["source"].get<std::string>());
+    for (const Origin& origin : origins) sources.insert(origin.meta["source"].get<std::string>());
     return sources.contains("low") && sources.contains("high") ? std::optional<std::string>("both") : std::nullopt;
   };
   const TempDir dir;
@@ -258,7 +258,7 @@ TEST_CASE("options and inputs that leave nothing are clear errors", "[data]") {
   const auto message = [&](const Exclude& exclude = {}) {
     return message_of([&] { prepare_items(dir, list, options, exclude); });
   };
-  CHECK(message([](const std::vector<json>&, const Digest&) { return std::optional<std::string>("all"); }) ==
+  CHECK(message([](const std::vector<Origin>&, const Digest&) { return std::optional<std::string>("all"); }) ==
         "[data] no document is left of 6 records: 6 are excluded by the policy and 0 are too short");
   options.cleaning.min_chars = 1'000'000;
   CHECK(message() == "[data] no document is left of 6 records: 0 are excluded by the policy and 6 are too short");

@@ -16,6 +16,11 @@ Verb data_prepare_verb();
 Verb data_inspect_verb();
 Verb data_stats_verb();
 
+// classify_verbs.cpp
+Verb classify_train_verb();
+Verb classify_show_verb();
+Verb classify_explain_verb();
+
 // policy_verbs.cpp
 Verb policy_check_verb();
 Verb policy_explain_verb();

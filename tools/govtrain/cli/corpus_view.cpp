@@ -12,7 +12,8 @@ namespace govtrain {
 CorpusView::CorpusView(const RunConfig& config)
     : policy(bound_policy(config)),
       date(policy_date(config)),
-      prepared(prepare_data(real_file_system(), config, policy, date)),
+      classifier(classification_of(config)),
+      prepared(prepare_data(real_file_system(), config, policy, date, classifier.get())),
       dataset(require(Dataset::open(prepared.folder))) {}
 
 int32_t CorpusView::find(const std::string& digest) const {
@@ -29,10 +30,7 @@ int32_t CorpusView::find(const std::string& digest) const {
 
 DocumentFacts CorpusView::facts(int32_t document) const {
   const DatasetDocument& d = dataset.documents()[static_cast<size_t>(document)];
-  DocumentFacts out;
-  out.id = out.digest = hex(d.digest);
-  for (const nlohmann::json& meta : d.provenance) out.provenances.push_back(policy_meta(meta));
-  return out;
+  return facts_of(d.origins(), d.digest);
 }
 
 std::string CorpusView::value(int32_t document, const std::string& key) const {

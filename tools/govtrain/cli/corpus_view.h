@@ -14,6 +14,7 @@ namespace govtrain {
 struct CorpusView {
   BoundPolicy policy;
   Date date;
+  std::unique_ptr<DocumentClassifier> classifier;  // null: the configuration has no classification
   PrepareReport prepared;
   Dataset dataset;
 

@@ -22,7 +22,9 @@ namespace {
 int prepare_corpus(const ConfigArgs& args) {
   const auto file = read_config(args);
   const BoundPolicy policy = bound_policy(file->config);
-  const PrepareReport report = prepare_data(real_file_system(), file->config, policy, policy_date(file->config));
+  const auto classifier = classification_of(file->config);
+  const PrepareReport report =
+      prepare_data(real_file_system(), file->config, policy, policy_date(file->config), classifier.get());
   fmt::print("{}\n{}\n", describe(report), report.folder);
   return exit_ok;
 }

@@ -115,6 +115,18 @@ DocumentFacts facts_from(const std::vector<std::string>& meta) {
   return facts;
 }
 
+// What each source of the classification claims; a line for each claim of each record.
+std::string claims_text(const CorpusView& corpus, int32_t document) {
+  if (!corpus.classifier) return "";
+  std::string out = fmt::format("classification {}\n", corpus.classifier->classification().id());
+  for (const Origin& origin : corpus.dataset.documents()[static_cast<size_t>(document)].origins()) {
+    for (const Claim& claim : *origin.claims)
+      out += fmt::format("  {} claims {}, score {}\n", claim.by, in_quotes(claim.cls), claim.score);
+    if (origin.claims->empty()) out += "  no source claims a class\n";
+  }
+  return out;
+}
+
 int explain(const PolicyArgs& args) {
   const auto file = configuration(args);
   const RunConfig& c = file->config;
@@ -123,7 +135,9 @@ int explain(const PolicyArgs& args) {
                   "expected --meta key=value ..., --document HEX, or --blocks\n  see 'govtrain help policy explain'");
   if (!args.document.empty()) {
     const CorpusView corpus(c);
-    fmt::print("{}", explain_document(corpus.policy, corpus.facts(corpus.find(args.document)), corpus.date));
+    const int32_t document = corpus.find(args.document);
+    fmt::print("{}{}", claims_text(corpus, document),
+               explain_document(corpus.policy, corpus.facts(document), corpus.date));
   } else if (!args.meta.empty()) {
     fmt::print("{}", explain_document(bound_policy(c), facts_from(args.meta), policy_date(c)));
   }

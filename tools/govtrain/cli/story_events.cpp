@@ -119,6 +119,7 @@ std::string event_text(const ControlRecord& record) {
   const json& r = record.payload;
   if (record.kind == "run") return run_text(r);
   if (record.kind == "policy") return policy_text(r);
+  if (record.kind == "classes") return members(r, {"text", "models"});
   if (record.kind == "ckpt") return ckpt_text(r);
   if (record.kind == "eval") return eval_text(r);
   if (record.kind == "adapt") return adapt_text(r);

@@ -162,6 +162,8 @@ void check_places(const RunConfig& c, Report& r) {
             "leave one of them out");
   if (c.policy.file.empty() && (c.policy.watch || !c.policy.revocations.empty()))
     r.error({"policy.watch", "policy.revocations"}, "policy.watch and policy.revocations need policy.file", "");
+  if (c.policy.file.empty() && !c.policy.classification.empty())
+    r.error({"policy.classification"}, "policy.classification needs policy.file", "");
   if (c.policy.file.empty() && c.train.routing)
     r.error({"policy.file", "train.routing"}, "policy.file is required: it says what each document may teach",
             "name a policy, or compare without one by train.routing: false");

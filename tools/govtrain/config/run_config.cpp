@@ -131,6 +131,11 @@ void describe_policy(Schema& s, RunConfig& c) {
       "policy.date", c.policy.date,
       {.doc = "Day (YYYY-MM-DD) that licence windows are judged by; empty takes the day of the first start, which the "
               "log then fixes for every resume."});
+  s.text("policy.classification", c.policy.classification,
+         {.doc = "Where classes come from: a file that lists label files, rules and classifiers "
+                 "(docs/classification.md); empty takes the metadata key 'class'.",
+          .path = true,
+          .also_called = {"classes", "classifier", "labels"}});
   s.text("policy.clock", c.policy.clock,
          {.doc = "How the day goes on while training: fixed stands still, wall follows the date (UTC), simulated moves "
                  "one day every policy.steps_per_day steps; auto is fixed when policy.date is given, else wall.",

@@ -56,7 +56,8 @@ struct RunConfig {
     int64_t steps_per_day = 0;  // of the simulated clock
     std::string revocations;    // file; empty: none
     bool watch = false;
-    std::string reference;  // folder of the frozen model that surprisal is measured with
+    std::string classification;  // file; empty: the class is the metadata's
+    std::string reference;       // folder of the frozen model that surprisal is measured with
   } policy;
   struct {
     std::string by = "layer";  // one of granularity_names()

@@ -149,6 +149,15 @@ std::vector<DatasetDocument> read_documents(const std::string& path, std::string
       if (!meta.is_object()) bad(where, "'provenance' holds something that is not an object");
       d.provenance.push_back(meta);
     }
+    if (const auto claims = object.find("claims"); claims != object.end()) {
+      if (!claims->is_array() || claims->size() != d.provenance.size())
+        bad(where, "'claims' is not a list with one list for each provenance");
+      try {
+        for (const json& of_one : *claims) d.claims.push_back(parse_claims(of_one));
+      } catch (const Error& e) {
+        bad(where, "'claims': {}", e.what());
+      }
+    }
     out.push_back(std::move(d));
   }
   if (out.size() != header.documents || next != header.tokens) {
@@ -159,6 +168,15 @@ std::vector<DatasetDocument> read_documents(const std::string& path, std::string
 }
 
 }  // namespace
+
+std::vector<Origin> DatasetDocument::origins() const {
+  std::vector<Origin> out;
+  for (size_t i = 0; i < provenance.size(); ++i) {
+    out.push_back({provenance[i], {}});
+    if (!claims.empty()) out.back().claims = claims[i];
+  }
+  return out;
+}
 
 const char* split_name(Split split) { return split == Split::train ? "train" : "validation"; }
 
@@ -219,6 +237,11 @@ Result<Dataset> Dataset::open(const std::string& folder) try {
   return set;
 } catch (const Bad& e) {
   return Status(e.code, e.text);
+}
+
+std::string Dataset::classification() const {
+  const nlohmann::json::json_pointer id("/options/classification/id");
+  return manifest_.contains(id) && manifest_.at(id).is_string() ? manifest_.at(id).get<std::string>() : "";
 }
 
 int32_t Dataset::token(uint64_t position) const {

@@ -12,6 +12,7 @@
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/status.h"
+#include "tools/govtrain/data/facts.h"
 #include "tools/govtrain/data/tokenizer.h"
 
 namespace govtrain {
@@ -25,6 +26,9 @@ struct DatasetDocument {
   uint64_t begin = 0;                      // first token in the token file
   uint64_t tokens = 0;                     // >= 1; without bos and eos
   std::vector<nlohmann::json> provenance;  // the metadata objects of all records with this text, >= 1, sorted
+  std::vector<std::vector<Claim>> claims;  // for each of them; empty: prepared without a classification
+
+  std::vector<Origin> origins() const;
 };
 
 class Dataset {
@@ -40,6 +44,8 @@ class Dataset {
   // SHA-256 of manifest.json, which holds the SHA-256 of every file that training reads: one digest for all of it.
   const Digest& digest() const { return digest_; }
   uint64_t tokens() const { return tokens_; }
+  // Id of the classification that the documents' claims come from; empty: prepared without one.
+  std::string classification() const;
   // Token `position` of the token file. REQUIRES: position < tokens().
   int32_t token(uint64_t position) const;
 

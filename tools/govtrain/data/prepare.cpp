@@ -19,8 +19,14 @@ namespace {
 
 struct Document {
   std::string text;
-  std::set<std::string> provenance;
+  std::map<std::string, std::optional<std::vector<Claim>>> provenance;  // metadata as canonical JSON -> claims
   int64_t records = 0;
+
+  std::vector<Origin> origins() const {
+    std::vector<Origin> out;
+    for (const auto& [meta, claims] : provenance) out.push_back({json::parse(meta), claims});
+    return out;
+  }
 };
 
 void check(const PrepareOptions& options) {
@@ -36,20 +42,24 @@ void check(const PrepareOptions& options) {
   }
 }
 
-json options_json(const PrepareOptions& options) {
+json options_json(const PrepareOptions& options, const DocumentClassifier* classifier) {
   json tokenizer = {{"kind", options.tokenizer.kind}};
   if (options.tokenizer.kind == "sentencepiece") {
     tokenizer["vocab_size"] = options.tokenizer.vocab_size;
     tokenizer["training_bytes"] = options.tokenizer.training_bytes;
   }
   const CleaningOptions& c = options.cleaning;
-  return {{"tokenizer", tokenizer},
-          {"cleaning",
-           {{"normalize_newlines", c.normalize_newlines},
-            {"strip_control", c.strip_control},
-            {"max_blank_lines", c.max_blank_lines},
-            {"min_chars", c.min_chars}}},
-          {"validation_fraction", options.validation_fraction}};
+  json out = {{"tokenizer", tokenizer},
+              {"cleaning",
+               {{"normalize_newlines", c.normalize_newlines},
+                {"strip_control", c.strip_control},
+                {"max_blank_lines", c.max_blank_lines},
+                {"min_chars", c.min_chars}}},
+              {"validation_fraction", options.validation_fraction}};
+  if (classifier != nullptr) {
+    out["classification"] = {{"id", classifier->classification().id()}, {"sha256", classifier->sha256()}};
+  }
+  return out;
 }
 
 // What is left of the input after cleaning and exclusion; ordered by digest, whatever the order of the input was.
@@ -58,8 +68,15 @@ struct Selected {
   std::string excluded;  // lines of excluded.jsonl, sorted
 };
 
-std::string excluded_line(const Digest& id, const json& provenance, const std::string& reason) {
-  return json({{"id", hex(id)}, {"provenance", provenance}, {"reason", reason}}).dump() + "\n";
+// A single record is told as an object, joined ones as a list.
+std::string excluded_line(const Digest& id, const std::vector<Origin>& origins, const std::string& reason) {
+  json line = {{"id", hex(id)}, {"provenance", json::array()}, {"reason", reason}};
+  for (const Origin& origin : origins) {
+    line["provenance"].push_back(origin.meta);
+    if (origin.claims) line["claims"].push_back(claims_json(*origin.claims));
+  }
+  if (origins.size() == 1) line["provenance"] = origins.front().meta;
+  return line.dump() + "\n";
 }
 
 // Records that are admitted one by one may leave nothing for their common text to teach when they are joined.
@@ -67,14 +84,13 @@ void exclude_joined(Selected& selected, const Exclude& exclude, std::vector<std:
                     PrepareReport& report) {
   for (auto it = selected.documents.begin(); it != selected.documents.end();) {
     const Document& document = it->second;
-    std::vector<json> provenances;
-    for (const std::string& p : document.provenance) provenances.push_back(json::parse(p));
-    const auto reason = provenances.size() > 1 ? exclude(provenances, it->first) : std::nullopt;
+    const std::vector<Origin> origins = document.origins();
+    const auto reason = origins.size() > 1 ? exclude(origins, it->first) : std::nullopt;
     if (!reason) {
       ++it;
       continue;
     }
-    excluded.push_back(excluded_line(it->first, provenances, *reason));
+    excluded.push_back(excluded_line(it->first, origins, *reason));
     report.excluded += document.records;
     report.duplicates -= document.records - 1;
     it = selected.documents.erase(it);
@@ -82,20 +98,27 @@ void exclude_joined(Selected& selected, const Exclude& exclude, std::vector<std:
 }
 
 Selected select(std::vector<Record> records, const PrepareOptions& options, const Exclude& exclude,
-                PrepareReport& report) {
+                DocumentClassifier* classifier, PrepareReport& report) {
   std::vector<std::string> texts(records.size());
   std::vector<Digest> digests(records.size());
+  std::vector<std::optional<std::vector<Claim>>> claims(records.size());
   parallel_for(static_cast<int64_t>(records.size()), [&](int64_t n) {
     const auto i = static_cast<size_t>(n);
     texts[i] = clean(records[i].text, options.cleaning);
     digests[i] = sha256(texts[i]);
+    if (classifier != nullptr) claims[i] = classifier->claims(records[i].meta, digests[i], texts[i]);
   });
+  if (classifier != nullptr) {
+    classifier->check();
+    report.notes = classifier->notes();
+  }
   Selected out;
   std::vector<std::string> excluded;
   report.records = static_cast<int64_t>(records.size());
   for (size_t i = 0; i < records.size(); ++i) {
-    if (const auto reason = exclude ? exclude({records[i].meta}, digests[i]) : std::nullopt) {
-      excluded.push_back(excluded_line(digests[i], records[i].meta, *reason));
+    const std::vector<Origin> origin = {{records[i].meta, claims[i]}};
+    if (const auto reason = exclude ? exclude(origin, digests[i]) : std::nullopt) {
+      excluded.push_back(excluded_line(digests[i], origin, *reason));
       ++report.excluded;
     } else if (count_chars(texts[i]) < options.cleaning.min_chars) {
       ++report.too_short;
@@ -104,7 +127,7 @@ Selected select(std::vector<Record> records, const PrepareOptions& options, cons
       if (fresh) at->second.text = std::move(texts[i]);
       report.duplicates += !fresh;
       ++at->second.records;
-      at->second.provenance.insert(records[i].meta.dump());
+      at->second.provenance.emplace(records[i].meta.dump(), claims[i]);
     }
   }
   if (exclude) exclude_joined(out, exclude, excluded, report);
@@ -121,7 +144,7 @@ std::string cache_key(const Selected& selected, const json& options, const Prepa
   field(options.dump());
   for (const auto& [digest, document] : selected.documents) {
     field(hex(digest));
-    for (const std::string& p : document.provenance) field(p);
+    for (const auto& [meta, claims] : document.provenance) field(meta);
   }
   field(hex(sha256(selected.excluded)));
   field(fmt::format("{} {} {}", report.records, report.too_short, report.duplicates));
@@ -143,7 +166,13 @@ std::vector<ShardDocument> encode(const Selected& selected, const PrepareOptions
   std::vector<const std::string*> texts;
   for (const auto& [digest, document] : selected.documents) {
     const Split split = in_validation(digest, options.validation_fraction) ? Split::validation : Split::train;
-    out.push_back({digest, split, {document.provenance.begin(), document.provenance.end()}, {}});
+    out.push_back({digest, split, {}, "", {}});
+    json all = json::array();
+    for (const auto& [meta, claims] : document.provenance) {
+      out.back().provenance.push_back(meta);
+      if (claims) all.push_back(claims_json(*claims));
+    }
+    if (!all.empty()) out.back().claims = all.dump();
     texts.push_back(&document.text);
     report.train_documents += split == Split::train;
   }
@@ -167,15 +196,29 @@ Result<PrepareReport> hit(PrepareReport report) {
 
 }  // namespace
 
-Result<PrepareReport> prepare(FileSystem& fs, const PrepareOptions& options, const Exclude& exclude) {
+std::vector<SelectedDocument> select_documents(const PrepareOptions& options, const Exclude& exclude,
+                                               DocumentClassifier* classifier) {
   check(options);
   PrepareReport report;
-  const Selected selected = select(read_inputs(options.inputs), options, exclude, report);
+  Selected selected = select(read_inputs(options.inputs), options, exclude, classifier, report);
+  std::vector<SelectedDocument> out;
+  for (auto& [digest, document] : selected.documents) {
+    out.push_back({digest, std::move(document.text), document.origins(),
+                   in_validation(digest, options.validation_fraction) ? Split::validation : Split::train});
+  }
+  return out;
+}
+
+Result<PrepareReport> prepare(FileSystem& fs, const PrepareOptions& options, const Exclude& exclude,
+                              DocumentClassifier* classifier) {
+  check(options);
+  PrepareReport report;
+  const Selected selected = select(read_inputs(options.inputs), options, exclude, classifier, report);
   if (selected.documents.empty()) {
     throw Error("data", "no document is left of {} records: {} are excluded by the policy and {} are too short",
                 report.records, report.excluded, report.too_short);
   }
-  const json made_with = options_json(options);
+  const json made_with = options_json(options, classifier);
   report.key = cache_key(selected, made_with, report);
   report.folder = join_path(options.cache, report.key);
   if (fs.exists(report.folder)) return hit(report);
@@ -209,11 +252,13 @@ Result<PrepareReport> prepare(FileSystem& fs, const PrepareOptions& options, con
 }
 
 std::string describe(const PrepareReport& r) {
-  return fmt::format(
+  std::string out = fmt::format(
       "data cache {}: {} ({})\n{} records: {} excluded, {} duplicates joined, {} too short; {} documents ({} train, {} "
       "validation), {} tokens",
       r.hit ? "hit" : "miss", r.key, r.folder, r.records, r.excluded, r.duplicates, r.too_short, r.documents,
       r.train_documents, r.documents - r.train_documents, r.tokens);
+  for (const std::string& note : r.notes) out += "\nnote: " + note;
+  return out;
 }
 
 }  // namespace govtrain

@@ -178,13 +178,10 @@ std::vector<std::pair<std::string, std::vector<int32_t>>> group_documents(const 
   std::map<std::string, std::vector<int32_t>> groups;
   for (int32_t d : documents) {
     std::set<std::string> values;
-    for (const nlohmann::json& meta : dataset.documents()[static_cast<size_t>(d)].provenance) {
+    const DatasetDocument& document = dataset.documents()[static_cast<size_t>(d)];
+    for (const Meta& meta : facts_of(document.origins(), document.digest).provenances) {
       const auto found = meta.find(key);
-      if (found == meta.end()) {
-        values.insert("(none)");
-      } else {
-        values.insert(found->is_string() ? found->get<std::string>() : found->dump());
-      }
+      values.insert(found == meta.end() ? "(none)" : found->second);
     }
     std::string name;
     for (const std::string& v : values) name += (name.empty() ? "" : " + ") + v;

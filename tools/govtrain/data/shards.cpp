@@ -46,8 +46,9 @@ std::string documents_bytes(const ShardContents& contents) {
   for (const ShardDocument& d : contents.documents) {
     std::string provenance;
     for (const std::string& p : d.provenance) provenance += (provenance.empty() ? "" : ",") + p;
-    out += fmt::format("{{\"begin\":{},\"id\":\"{}\",\"provenance\":[{}],\"split\":\"{}\",\"tokens\":{}}}\n", begin,
-                       hex(d.digest), provenance, split_name(d.split), d.tokens.size());
+    const std::string claims = d.claims.empty() ? "" : ",\"claims\":" + d.claims;
+    out += fmt::format("{{\"begin\":{}{},\"id\":\"{}\",\"provenance\":[{}],\"split\":\"{}\",\"tokens\":{}}}\n", begin,
+                       claims, hex(d.digest), provenance, split_name(d.split), d.tokens.size());
     begin += d.tokens.size();
   }
   return out;

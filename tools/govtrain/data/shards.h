@@ -18,6 +18,7 @@ struct ShardDocument {
   Digest digest;
   Split split = Split::train;
   std::vector<std::string> provenance;  // canonical JSON objects, sorted, no duplicates
+  std::string claims;                   // canonical JSON: claims_json() of each provenance; empty: none were asked for
   std::vector<int32_t> tokens;
 };
 

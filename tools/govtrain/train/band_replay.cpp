@@ -190,7 +190,8 @@ class Replay {
     if (found == provenance_.end()) problem(fmt::format("the provenance object {} is not stored", record.prov));
     const std::optional<Digest> digest = parse_hex(record.ex.substr(record.ex.find(':') + 1));
     const uint64_t id = digest ? example_id(*digest, static_cast<uint64_t>(record.span_begin)) : 0;
-    return slope_key(bands_->rules().slope->by, id, found == provenance_.end() ? json::array() : found->second);
+    return slope_key(bands_->rules().slope->by, id, found == provenance_.end() ? json::array() : found->second,
+                     record.clv ? std::optional(record.cls) : std::nullopt);
   }
 
   static std::optional<Digest> parse_hex(const std::string& text) {

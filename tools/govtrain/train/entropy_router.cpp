@@ -17,8 +17,10 @@ namespace govtrain {
 
 using nlohmann::json;
 
-std::string slope_key(const std::string& by, uint64_t example_id, const json& provenances) {
+std::string slope_key(const std::string& by, uint64_t example_id, const json& provenances,
+                      const std::optional<std::string>& classes) {
   if (by == "example") return fmt::format("{:016x}", example_id);
+  if (by == "class" && classes) return *classes;
   std::set<std::string> values;
   for (const json& meta : provenances) {
     const Meta strings = policy_meta(meta);
@@ -103,7 +105,9 @@ void EntropyRouter::begin(const Batch& batch, RouteTable& route) {
     admitted[e] = std::any_of(weights.begin(), weights.end(), [](float w) { return w != 0; }) ? 1 : 0;
     if (!rules().slope) continue;
     const auto document = static_cast<size_t>(example.document);
-    keys_[e] = slope_key(rules().slope->by, example.id, dataset_->documents()[document].provenance);
+    const DocumentLabel& label = governance_->label(example.document);
+    keys_[e] = slope_key(rules().slope->by, example.id, dataset_->documents()[document].provenance,
+                         label.clv ? std::optional(label.cls) : std::nullopt);
   }
   if (!reference_) return;
   const ReferenceModel::Measured measured =

@@ -20,8 +20,9 @@
 namespace govtrain {
 
 // Whose slope an example's is: its own id, or the values of the metadata key `by` over its document's provenances,
-// " + " between them; empty when it has none.
-std::string slope_key(const std::string& by, uint64_t example_id, const nlohmann::json& provenances);
+// " + " between them; empty when it has none. `classes`: what a classification says, in the place of the key 'class'.
+std::string slope_key(const std::string& by, uint64_t example_id, const nlohmann::json& provenances,
+                      const std::optional<std::string>& classes);
 
 inline constexpr const char* entropy_part = "entropy";
 inline constexpr const char* entropy_file = "entropy_reference.safetensors";

@@ -15,18 +15,10 @@ namespace govtrain {
 
 using nlohmann::json;
 
-Meta policy_meta(const json& meta) {
-  Meta out;
-  for (const auto& [key, value] : meta.items()) out[key] = value.is_string() ? value.get<std::string>() : value.dump();
-  return out;
-}
-
 Exclude exclude_by(const BoundPolicy& policy, const Date& date) {
-  return [policy = policy.widest(), date](const std::vector<json>& provenances,
+  return [policy = policy.widest(), date](const std::vector<Origin>& origins,
                                           const Digest& document) -> std::optional<std::string> {
-    DocumentFacts facts{hex(document), hex(document), {}};
-    for (const json& meta : provenances) facts.provenances.push_back(policy_meta(meta));
-    const Decision d = policy.resolve(facts, date);
+    const Decision d = policy.resolve(facts_of(origins, document), date);
     if (!d.excluded) return std::nullopt;
     const std::set<int32_t> deciding(d.rule.begin(), d.rule.end());
     if (deciding.size() > 1) {
@@ -52,14 +44,13 @@ Governance::Governance(BoundPolicy policy, const Date& date, const Dataset& data
       scheduler_(scheduler()),
       decisions_(dataset.documents().size()),
       decided_(dataset.documents().size(), 0) {
+  const std::string classification = dataset.classification();
   for (const DatasetDocument& document : dataset.documents()) {
-    const std::string id = hex(document.digest);
-    DocumentFacts facts{id, id, {}};
-    for (const json& meta : document.provenance) facts.provenances.push_back(policy_meta(meta));
-    const Meta& first = facts.provenances.front();
-    const auto cls = first.find("class");
-    labels_.push_back({"sha256:" + id, "", cls == first.end() ? "" : cls->second, ""});
-    facts_.push_back(std::move(facts));
+    const std::vector<Origin> origins = document.origins();
+    const ClassSummary summary = class_summary(origins);
+    labels_.push_back({"sha256:" + hex(document.digest), "", summary.cls, "", {}, summary.score});
+    if (!classification.empty()) labels_.back().clv = classification;
+    facts_.push_back(facts_of(origins, document.digest));
   }
   for (const Exclusion& e : policy_.policy().exclusions) {  // what was revoked before the start
     if (e.name != "revocations") continue;
@@ -129,8 +120,9 @@ std::vector<Governance::Share> Governance::shares(const std::string& key) const 
   std::map<std::pair<std::string, std::string>, Share> found;
   const std::vector<DatasetDocument>& documents = dataset_->documents();
   for (size_t d = 0; d < documents.size(); ++d) {
-    const json& meta = documents[d].provenance.front();
-    const std::string value = meta.contains(key) && meta.at(key).is_string() ? meta.at(key).get<std::string>() : "-";
+    const Meta& meta = facts_[d].provenances.front();
+    const auto named = meta.find(key);
+    const std::string value = named == meta.end() ? "-" : named->second;
     const Decision& taken = decision(static_cast<int32_t>(d));
     Share& share = found[{value, taken.profile}];
     share.value = value;
@@ -142,10 +134,6 @@ std::vector<Governance::Share> Governance::shares(const std::string& key) const 
   std::vector<Share> out;
   for (auto& [k, share] : found) out.push_back(std::move(share));
   return out;
-}
-
-std::string provenance_json(const DatasetDocument& document) {
-  return json{{"ex", "sha256:" + hex(document.digest)}, {"provenance", document.provenance}}.dump() + "\n";
 }
 
 }  // namespace govtrain

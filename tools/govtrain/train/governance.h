@@ -21,9 +21,6 @@
 
 namespace govtrain {
 
-// Metadata of a corpus record as the policy sees it: strings as they are, other JSON values as their JSON text.
-Meta policy_meta(const nlohmann::json& meta);
-
 // For prepare(): excludes the records and joined documents to which the policy gives weight 0 in every block, whatever
 // its schedule does.
 Exclude exclude_by(const BoundPolicy& policy, const Date& date);
@@ -113,8 +110,5 @@ class Governance {
   int64_t step_ = 0;                                   // steps done, as of begin_step()
   std::vector<GovernanceEvent> events_;
 };
-
-// The provenance object of a document: {"ex":..,"provenance":[..]}, one canonical line.
-std::string provenance_json(const DatasetDocument& document);
 
 }  // namespace govtrain

@@ -99,6 +99,7 @@ void Loop::open_log(const std::optional<ResumePoint>& point) {
 void Loop::write_head() {
   require(log_->control("run", run_record(s_)));
   for (json& blocks : block_records(s_)) require(log_->control("blocks", std::move(blocks)));
+  if (s_.classifier) require(log_->control("classes", classes_record(s_)));
   require(log_->control("policy", policy_record(s_.policy)));
   std::set<std::string> profiles;
   for (json& profile : profile_records(s_)) {
@@ -106,11 +107,11 @@ void Loop::write_head() {
     require(log_->control("profile", std::move(profile)));
   }
   for (const ExcludedDocument& document : excluded_documents(fs_, s_.prepared.folder)) {
-    ExampleRecord record = excluded_record(document, s_.policy, s_.date);
+    ExampleRecord record = excluded_record(document, s_.policy, s_.date, s_.dataset.classification());
     if (profiles.insert(record.prof).second) {
       require(log_->control("profile", {{"id", record.prof}, {"w", record.w}}));
     }
-    record.prov = require(log_->provenance(document.provenance));
+    record.prov = require(log_->provenance(provenance_json(document.origins, digest_from_hex(document.digest))));
     require(log_->excluded(record));
   }
   store_provenance();
@@ -120,7 +121,8 @@ void Loop::write_head() {
 void Loop::store_provenance() {
   const auto& documents = s_.dataset.documents();
   for (size_t d = 0; d < documents.size(); ++d) {
-    s_.governance->labels()[d].prov = require(log_->provenance(provenance_json(documents[d])));
+    s_.governance->labels()[d].prov =
+        require(log_->provenance(provenance_json(documents[d].origins(), documents[d].digest)));
   }
 }
 
@@ -362,6 +364,10 @@ void Loop::save() {
   state.dataset_key = s_.prepared.key;
   state.config_json = training_config(config_).dump();
   state.parts["blocks"] = {{"sha256", s_.blocks_sha256}};
+  if (s_.classifier) {
+    state.parts["classification"] = {{"id", s_.classifier->classification().id()},
+                                     {"text", s_.classifier->classification().canonical()}};
+  }
   state.parts["governance"] = s_.governance->state();
   state.parts["outside"] = outside_.state();
   if (s_.adapter) state.parts[adapter_part] = s_.adapter->state();

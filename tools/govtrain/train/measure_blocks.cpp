@@ -67,7 +67,7 @@ LearnedBlocks measure_blocks(FileSystem& fs, const RunConfig& config, const Meas
                                                      static_cast<uint64_t>(config.run.seed));
     for (size_t e = 0; e < batch.examples.size() && measured < options.examples; ++e) {
       const auto& document = session.dataset.documents()[static_cast<size_t>(batch.examples[e].document)];
-      const Meta meta = policy_meta(document.provenance.front());
+      const Meta meta = facts_of(document.origins(), document.digest).provenances.front();
       const auto value = meta.find(options.key);
       if (value == meta.end() || value->second.empty()) continue;
       auto& [count, sums] = classes[value->second];

@@ -113,6 +113,7 @@ std::string plan_text(const Session& s, const PlanCosts& costs, int64_t first_st
                                 s.backend.name(), s.backend.instruction_set());
   out += fmt::format("data    {}\n", describe(s.prepared));
   out += data_table(s);
+  if (s.classifier) out += fmt::format("classes {}\n", s.classifier->classification().id());
   out += fmt::format("policy  {} on {}\n", s.policy.policy().id(), s.date.text());
   out += fmt::format(
       "model   {} parameters: {} layers, width {}, {} heads, {}, {}, {}, {} head, context {}, vocabulary {}\n",

@@ -7,6 +7,7 @@
 
 #include "core/file.h"
 #include "tools/govtrain/config/run_config.h"
+#include "tools/govtrain/data/facts.h"
 #include "tools/govtrain/train/checkpoint.h"
 #include "tools/govtrain/train/session.h"
 
@@ -21,6 +22,10 @@ struct ResumePoint {
 // else the checkpoint in that folder. Throws Failure when a checkpoint is damaged, or when the run folder is already in
 // use and run.resume is `never`.
 std::optional<ResumePoint> find_resume_point(FileSystem& fs, const RunConfig& config);
+
+// Throws Failure that says what differs unless the checkpoint was made with this classification (null: with none). Asked
+// before a session prepares the data by it.
+void check_same_classification(const ResumePoint& point, const DocumentClassifier* classifier);
 
 // Everything that a session remembers, as it was at the checkpoint: weights, optimizer, sampler, and each part that
 // keeps a state. Throws Failure unless the checkpoint was made by the same training configuration, data, policy and

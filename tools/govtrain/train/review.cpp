@@ -100,6 +100,7 @@ Review::Review(FileSystem& fs, const std::string& run, bool decide)
   const std::optional<Date> date = Date::parse(point_.state.policy_date);
   if (!date) throw Failure(exit_data, point_.folder + ": policy_date is not a date");
   const json governance = point_.state.parts.value("governance", json());
+  check_same_classification(point_, classification_of(config).get());
   session_ = std::make_unique<Session>(fs_, config, *date, governance);
   check_lineage_covers(fs_, point_, log_folder_, RunLog::key_of_log(fs_, log_options(config)));
   load_session(fs_, point_, *session_);

@@ -46,6 +46,7 @@ int run_training(const RunConfig& config, bool dry_run) {
   if (!dry_run || config.run.resume != "never") point = find_resume_point(fs, config);
 
   const nlohmann::json governance = point ? point->state.parts.value("governance", nlohmann::json()) : nlohmann::json();
+  if (point) check_same_classification(*point, classification_of(config).get());
   Session session(fs, config, governing_date(config, point), governance);
   int64_t first_step = 0;
   if (point) {

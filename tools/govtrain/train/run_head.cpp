@@ -9,6 +9,7 @@
 #include "lineage/tiles.h"
 #include "tools/govtrain/base/build_info.h"
 #include "tools/govtrain/base/exit.h"
+#include "tools/govtrain/classify/classification_of.h"
 #include "tools/govtrain/io/human.h"
 #include "tools/govtrain/train/setup.h"
 
@@ -37,23 +38,27 @@ json run_record(const Session& s) {
   if (!s.config.blocks.file.empty()) {
     map["file_sha256"] = hex(sha256(require(real_file_system().read(s.config.blocks.file))));
   }
-  return {{"version", version()},
-          {"commit", git_id()},
-          {"build", build_description()},
-          {"device", s.backend.name()},
-          {"instruction_set", s.backend.instruction_set()},
-          {"config", config},
-          {"config_sha256", hex(sha256(config.dump()))},
-          {"policy", s.policy.policy().id()},
-          {"policy_date", s.date.text()},
-          {"data",
-           {{"sha256", hex(s.dataset.digest())},
-            {"documents", s.dataset.documents().size()},
-            {"tokens", s.dataset.tokens()}}},
-          {"tokenizer", {{"kind", s.dataset.tokenizer().kind()}, {"sha256", hex(s.dataset.tokenizer().digest())}}},
-          {"parameters", s.model->parameters().elements()},
-          {"block_map", map},
-          {"blocks", count <= blocks_per_record ? block_list(s, 0, count) : json::array()}};
+  json out = {{"version", version()},
+              {"commit", git_id()},
+              {"build", build_description()},
+              {"device", s.backend.name()},
+              {"instruction_set", s.backend.instruction_set()},
+              {"config", config},
+              {"config_sha256", hex(sha256(config.dump()))},
+              {"policy", s.policy.policy().id()},
+              {"policy_date", s.date.text()},
+              {"data",
+               {{"sha256", hex(s.dataset.digest())},
+                {"documents", s.dataset.documents().size()},
+                {"tokens", s.dataset.tokens()}}},
+              {"tokenizer", {{"kind", s.dataset.tokenizer().kind()}, {"sha256", hex(s.dataset.tokenizer().digest())}}},
+              {"parameters", s.model->parameters().elements()},
+              {"block_map", map},
+              {"blocks", count <= blocks_per_record ? block_list(s, 0, count) : json::array()}};
+  if (s.classifier) {
+    out["classification"] = {{"id", s.classifier->classification().id()}, {"sha256", s.classifier->sha256()}};
+  }
+  return out;
 }
 
 std::vector<json> block_records(const Session& s) {
@@ -72,7 +77,8 @@ void check_record_size(const Session& s) {
     const Decision& decision = s.governance->decision(static_cast<int32_t>(d));
     const auto zeros = std::count(decision.weights.begin(), decision.weights.end(), 0.0f);
     present = std::max(present, count - static_cast<size_t>(zeros));
-    text = std::max(text, decision.profile.size());
+    const DocumentLabel& label = s.governance->label(static_cast<int32_t>(d));
+    text = std::max(text, decision.profile.size() + label.cls.size() + label.clv.value_or("").size());
   }
   // Sparse records hold rules for every block, weights and norms for the admitted ones only.
   const size_t key = count < sparse_blocks ? 0 : 3 + std::to_string(count).size();
@@ -83,6 +89,17 @@ void check_record_size(const Session& s) {
                 fmt::format("{} blocks, of which a document may teach {}, can need {} bytes in a record of the "
                             "log, which holds {}; form fewer blocks, or set lineage.enabled=false",
                             count, present, leaf, max_entry_bytes));
+}
+
+json classes_record(const Session& s) {
+  const Classification& classification = s.classifier->classification();
+  json models = json::object();
+  for (const ClassSource& source : classification.sources) {
+    if (source.kind == ClassSource::Kind::model) models[source.name] = classifier_header(source.file);
+  }
+  json out = {{"id", classification.id()}, {"sha256", s.classifier->sha256()}, {"text", classification.canonical()}};
+  if (!models.empty()) out["models"] = models;
+  return out;
 }
 
 json policy_record(const BoundPolicy& policy) {
@@ -138,16 +155,20 @@ std::vector<ExcludedDocument> excluded_documents(FileSystem& fs, const std::stri
           exit_data,
           fmt::format("{}:{}: expected an object with 'id' and 'provenance'; prepare the data again", path, line));
     }
-    ExcludedDocument document{parsed.at("id"), "", {}};
-    document.provenance = json{{"ex", "sha256:" + document.digest}, {"provenance", provenance}}.dump() + "\n";
-    for (const json& meta : provenance) document.meta.push_back(policy_meta(meta));
+    ExcludedDocument document{parsed.at("id"), {}};
+    const json claims = parsed.value("claims", json());
+    for (size_t i = 0; i < provenance.size(); ++i) {
+      document.origins.push_back({provenance[i], {}});
+      if (claims.is_array() && i < claims.size()) document.origins.back().claims = parse_claims(claims[i]);
+    }
     out.push_back(std::move(document));
   }
   return out;
 }
 
-ExampleRecord excluded_record(const ExcludedDocument& document, const BoundPolicy& policy, const Date& date) {
-  const Decision decision = policy.resolve({document.digest, document.digest, document.meta}, date);
+ExampleRecord excluded_record(const ExcludedDocument& document, const BoundPolicy& policy, const Date& date,
+                              const std::string& classification) {
+  const Decision decision = policy.resolve(facts_of(document.origins, digest_from_hex(document.digest)), date);
   ExampleRecord record;
   record.ex = "sha256:" + document.digest;
   record.w = decision.weights;
@@ -155,9 +176,10 @@ ExampleRecord excluded_record(const ExcludedDocument& document, const BoundPolic
   record.r = decision.rule;
   record.pol = policy.policy().id();
   record.prof = decision.profile;
-  const Meta& first = document.meta.front();
-  const auto cls = first.find("class");
-  if (cls != first.end()) record.cls = cls->second;
+  const ClassSummary summary = class_summary(document.origins);
+  record.cls = summary.cls;
+  record.score = summary.score;
+  if (!classification.empty()) record.clv = classification;
   return record;
 }
 

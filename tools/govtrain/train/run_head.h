@@ -19,6 +19,9 @@ nlohmann::json run_record(const Session& session);
 std::vector<nlohmann::json> block_records(const Session& session);
 // Throws Failure when a record of this many blocks could exceed what an entry of the log can hold.
 void check_record_size(const Session& session);
+// Id, SHA-256, and canonical text of the classification, and what the headers of its models say. REQUIRES: there is
+// one.
+nlohmann::json classes_record(const Session& session);
 // Id, rule table, and the policy's canonical text.
 nlohmann::json policy_record(const BoundPolicy& policy);
 // One record per profile: id and weight per block.
@@ -27,12 +30,13 @@ std::vector<nlohmann::json> profile_records(const Session& session);
 // What the policy kept out when the data were prepared: a record of the corpus, or a text of several records that leave
 // it nothing to teach when they are joined.
 struct ExcludedDocument {
-  std::string digest;      // hex
-  std::string provenance;  // canonical JSON, for the provenance object
-  std::vector<Meta> meta;
+  std::string digest;  // hex
+  std::vector<Origin> origins;
 };
 std::vector<ExcludedDocument> excluded_documents(FileSystem& fs, const std::string& dataset_folder);
-ExampleRecord excluded_record(const ExcludedDocument& document, const BoundPolicy& policy, const Date& date);
+// `classification`: its id; empty: there is none.
+ExampleRecord excluded_record(const ExcludedDocument& document, const BoundPolicy& policy, const Date& date,
+                              const std::string& classification);
 
 // generation_config.json of a Hugging Face folder.
 std::string generation_config(const Tokenizer& tokenizer);

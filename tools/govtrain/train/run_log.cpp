@@ -104,6 +104,8 @@ Status RunLog::step(int64_t step, const Batch& batch, const std::vector<Document
     record.prof = label.prof;
     record.cls = label.cls;
     record.prov = label.prov;
+    record.clv = label.clv;
+    record.score = label.score;
     record.span_begin = example.begin;
     record.span_end = example.end;
     record.tok = example.rows();

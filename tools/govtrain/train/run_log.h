@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,10 +21,12 @@ namespace govtrain {
 
 // What the log says of a document in each of its records.
 struct DocumentLabel {
-  std::string ex;    // "sha256:<hex>"
-  std::string prof;  // profile
-  std::string cls;   // classification
-  std::string prov;  // name of the provenance object
+  std::string ex;                  // "sha256:<hex>"
+  std::string prof;                // profile
+  std::string cls;                 // classification
+  std::string prov;                // name of the provenance object
+  std::optional<std::string> clv;  // the classification, if there is one
+  std::optional<float> score;      // of its claims
 };
 
 struct RunLogOptions {

@@ -143,9 +143,10 @@ Date policy_date(const RunConfig& config) {
   return config.policy.date.empty() ? Date::today() : Date::parse(config.policy.date).value();
 }
 
-PrepareReport prepare_data(FileSystem& fs, const RunConfig& config, const BoundPolicy& policy, const Date& date) {
+PrepareReport prepare_data(FileSystem& fs, const RunConfig& config, const BoundPolicy& policy, const Date& date,
+                           DocumentClassifier* classifier) {
   try {
-    return require(prepare(fs, prepare_options(config), exclude_by(policy, date)));
+    return require(prepare(fs, prepare_options(config), exclude_by(policy, date), classifier));
   } catch (const Error& e) {
     throw Failure(exit_data, e.what());
   }
@@ -156,7 +157,8 @@ Session::Session(FileSystem& fs, const RunConfig& run_config, const Date& day, c
       backend(cpu_backend()),
       date(day),
       policy(starting_policy(run_config, day, part)),
-      prepared(prepare_data(fs, run_config, policy, day)),
+      classifier(classification_of(run_config)),
+      prepared(prepare_data(fs, run_config, policy, day, classifier.get())),
       dataset(open_dataset(prepared)) {
   check_reference(config, policy.policy());
   const TransformerConfig shape = model_config(config, dataset.tokenizer().vocab_size());

@@ -11,6 +11,7 @@
 #include "models/transformer.h"
 #include "routing/blocks.h"
 #include "routing/resolve.h"
+#include "tools/govtrain/classify/classification_of.h"
 #include "tools/govtrain/config/run_config.h"
 #include "tools/govtrain/data/dataset.h"
 #include "tools/govtrain/data/prepare.h"
@@ -38,8 +39,10 @@ PrepareOptions prepare_options(const RunConfig& config);
 // policy.date, or today.
 Date policy_date(const RunConfig& config);
 
-// Prepares the data as the run would: without what the policy excludes on that day. Throws Error or Failure.
-PrepareReport prepare_data(FileSystem& fs, const RunConfig& config, const BoundPolicy& policy, const Date& date);
+// Prepares the data as the run would: classified, and without what the policy excludes on that day. Throws Error or
+// Failure.
+PrepareReport prepare_data(FileSystem& fs, const RunConfig& config, const BoundPolicy& policy, const Date& date,
+                           DocumentClassifier* classifier);
 
 class Session {
  public:
@@ -53,6 +56,7 @@ class Session {
   Backend& backend;
   Date date;
   BoundPolicy policy;
+  std::unique_ptr<DocumentClassifier> classifier;  // null: the class is the metadata's
   PrepareReport prepared;
   Dataset dataset;
   std::unique_ptr<Transformer> model;

@@ -74,7 +74,7 @@ json training_config(const RunConfig& config) {
   for (const char* section : {"eval", "lineage", "log", "sample", "save"}) all.erase(section);
   for (const char* key : {"inputs", "cache"}) all.at("data").erase(key);
   all.at("blocks").erase("file");
-  for (const char* key : {"file", "date", "reference", "revocations"}) all.at("policy").erase(key);
+  for (const char* key : {"classification", "file", "date", "reference", "revocations"}) all.at("policy").erase(key);
   for (const char* key : {"skip", "forward_excluded"}) all.at("routing").erase(key);
   for (const char* key : {"device", "out", "resume", "threads"}) all.at("run").erase(key);
   all.at("train").erase("max_minutes");
