@@ -150,7 +150,7 @@ TEST_CASE("law 3: documents that a classifier excludes are as absent as if they 
   const TinyRun tiny;
   tiny.write_corpus("corpus", documents());
   write(tiny.path("stated.yaml"),
-      "classification: stated\nversion: 1\nclasses: [letter, manual, secret]\nsources: [{labels: labels.jsonl}]\n");
+        "classification: stated\nversion: 1\nclasses: [letter, manual, secret]\nsources: [{labels: labels.jsonl}]\n");
   std::ofstream labels(tiny.path("labels.jsonl"));
   for (const TinyDocument& d : documents()) {
     const std::string cls = d.text.starts_with("SECRET") ? "secret" : d.text.starts_with("Dear") ? "letter" : "manual";
@@ -161,8 +161,8 @@ TEST_CASE("law 3: documents that a classifier excludes are as absent as if they 
   write(tiny.path("policy.yaml"), by_class);
   train(tiny, "corpus", "all.yaml", "text.safetensors");
   write(tiny.path("classes.yaml"),
-      "classification: tiny\nversion: 1\nclasses: [letter, manual, secret]\n"
-      "sources: [{model: text.safetensors, threshold: 0.4}]\n");
+        "classification: tiny\nversion: 1\nclasses: [letter, manual, secret]\n"
+        "sources: [{model: text.safetensors, threshold: 0.4}]\n");
   check_absent(tiny, 6);
 }
 
@@ -217,8 +217,8 @@ TEST_CASE("records carry classes, version and score, and name the rule that deci
   for (const std::string& id : letters) labels += id + ",letter,0.75\n";
   write(tiny.path("labels.csv"), labels);
   write(tiny.path("classes.yaml"),
-      "classification: tiny\nversion: 1\nclasses: [letter, manual]\n"
-      "sources: [{metadata: class}, {labels: labels.csv}]\n");
+        "classification: tiny\nversion: 1\nclasses: [letter, manual]\n"
+        "sources: [{metadata: class}, {labels: labels.csv}]\n");
   run(tiny, "corpus", "run");
   const TinyRun::Log log = tiny.log("run");
   const json classes = control(log, "classes");
@@ -289,11 +289,11 @@ TEST_CASE("a classifier has the same bytes for any threads, and excluded documen
   for (size_t i = 0; i < list.size(); i += 7) list[i].license = "LicenseRef-secret";
   tiny.write_corpus("corpus", list);
   write(tiny.path("stated.yaml"),
-      "classification: stated\nversion: 1\nclasses: [letter, manual, secret]\nsources:\n  - metadata: class\n"
-      "  - model: not-there-yet.safetensors\n");
+        "classification: stated\nversion: 1\nclasses: [letter, manual, secret]\nsources:\n  - metadata: class\n"
+        "  - model: not-there-yet.safetensors\n");
   write(tiny.path("some.yaml"), admit_all +
-                                  "exclusions: [{source: \"doc-2*\"}]\nrules:\n"
-                                  "  - {name: s, when: {license: LicenseRef-secret}, profile: none}\n");
+                                    "exclusions: [{source: \"doc-2*\"}]\nrules:\n"
+                                    "  - {name: s, when: {license: LicenseRef-secret}, profile: none}\n");
   train(tiny, "corpus", "some.yaml", "one.safetensors", {"run.threads=1"});
   train(tiny, "corpus", "some.yaml", "three.safetensors", {"run.threads=3"});
   CHECK(tiny.read("one.safetensors") == tiny.read("three.safetensors"));

@@ -59,7 +59,7 @@ std::string source_of(const Claim& claim) { return claim.by.substr(0, claim.by.f
 std::string said(const std::vector<Claim>& claims) {
   std::vector<std::string> parts;
   for (const Claim& c : claims)
-    parts.push_back(c.score < 1 ? fmt::format("{} {} {:.2f}", c.by, c.cls, c.score) : c.by + " " + c.cls);
+    parts.push_back(c.score < 1 ? fmt::format("{} {} {}", c.by, c.cls, c.score) : c.by + " " + c.cls);
   return join(parts, "; ");
 }
 

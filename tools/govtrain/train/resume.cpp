@@ -103,23 +103,6 @@ void check_same_training(const ResumePoint& point, const RunConfig& config, cons
   }
 }
 
-void check_same_classification(const ResumePoint& point, const DocumentClassifier* classifier) {
-  using nlohmann::json;
-  const auto part = point.state.parts.find("classification");
-  const bool had = part != point.state.parts.end();
-  const std::string was = had ? part->value("id", "") : "no classification";
-  const std::string is = classifier != nullptr ? classifier->classification().id() : "no classification";
-  const json before = had ? json::parse(part->value("text", ""), nullptr, false) : json::object();
-  const json now = classifier != nullptr ? json::parse(classifier->classification().canonical()) : json::object();
-  if (before == now) return;
-  const std::vector<std::string> changed =
-      had && classifier != nullptr && before.is_object() ? differences(before, now) : std::vector<std::string>();
-  throw Failure(exit_usage,
-                fmt::format("{} was made with {}, found {}; resume with the same classification and the "
-                            "same files, or start another run{}{}",
-                            point.folder, was, is, changed.empty() ? "" : "\n  ", fmt::join(changed, "\n  ")));
-}
-
 void check_same_blocks(const ResumePoint& point, const std::string& blocks_sha256) {
   const auto part = point.state.parts.find("blocks");
   const std::string saved = part == point.state.parts.end() ? "nothing" : part->value("sha256", "nothing");
@@ -154,6 +137,23 @@ std::optional<ResumePoint> find_resume_point(FileSystem& fs, const RunConfig& co
   }
   require(verify_checkpoint_folder(fs, folder));
   return ResumePoint{folder, require(load_trainer_state(fs, folder))};
+}
+
+void check_same_classification(const ResumePoint& point, const DocumentClassifier* classifier) {
+  using nlohmann::json;
+  const auto part = point.state.parts.find("classification");
+  const bool had = part != point.state.parts.end();
+  const std::string was = had ? part->value("id", "") : "no classification";
+  const std::string is = classifier != nullptr ? classifier->classification().id() : "no classification";
+  const json before = had ? json::parse(part->value("text", ""), nullptr, false) : json::object();
+  const json now = classifier != nullptr ? json::parse(classifier->classification().canonical()) : json::object();
+  if (before == now) return;
+  const std::vector<std::string> changed =
+      had && classifier != nullptr && before.is_object() ? differences(before, now) : std::vector<std::string>();
+  throw Failure(exit_usage,
+                fmt::format("{} was made with {}, found {}; resume with the same classification and the "
+                            "same files, or start another run{}{}",
+                            point.folder, was, is, changed.empty() ? "" : "\n  ", fmt::join(changed, "\n  ")));
 }
 
 void load_session(FileSystem& fs, const ResumePoint& point, Session& session) {

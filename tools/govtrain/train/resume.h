@@ -23,8 +23,8 @@ struct ResumePoint {
 // use and run.resume is `never`.
 std::optional<ResumePoint> find_resume_point(FileSystem& fs, const RunConfig& config);
 
-// Throws Failure that says what differs unless the checkpoint was made with this classification (null: with none). Asked
-// before a session prepares the data by it.
+// Throws Failure that says what differs unless the checkpoint was made with this classification (null: with none).
+// Asked before a session prepares the data by it.
 void check_same_classification(const ResumePoint& point, const DocumentClassifier* classifier);
 
 // Everything that a session remembers, as it was at the checkpoint: weights, optimizer, sampler, and each part that
