@@ -113,8 +113,8 @@ int run(const std::string& path, int rounds) {
     if (!s.ok()) fail(s.message());
   };
   require_ok(log.value()->control("policy", {{"id", "bench@00000000"}}));
-  const std::vector<DocumentLabel> labels(4096,
-                                          {"sha256:" + std::string(64, '0'), "full", "bench", std::string(16, '0')});
+  const std::vector<DocumentLabel> labels(
+      4096, {"sha256:" + std::string(64, '0'), "full", "bench", std::string(16, '0'), {}, {}});
 
   int64_t tokens = 0;
   for (int round = -2; round < rounds; ++round) {
