@@ -255,6 +255,21 @@ TEST_CASE("records carry classes, version and score, and name the rule that deci
   CHECK(tiny.read("explain.log").find("0.75") != std::string::npos);
 }
 
+TEST_CASE("policy check knows the classes of excluded documents, and which classes nothing has") {
+  const TinyRun tiny;
+  write(tiny.path("policy.yaml"), by_class + "  - {name: secrets, when: {class: [secret, poem]}, profile: none}\n");
+  write(tiny.path("classes.yaml"), rules);
+  tiny.write_corpus("corpus", documents());
+  CHECK(tiny.program({"policy", "check", tiny.path("config.yaml"), "run.out=" + tiny.path("x"),
+                      "data.inputs=[" + tiny.path("corpus.jsonl") + "]",
+                      "policy.classification=" + tiny.path("classes.yaml"), "--data"},
+                     "check.log") == 0);
+  const std::string said = tiny.read("check.log");
+  INFO(said);
+  CHECK(said.find("no class in the corpus matches 'poem'") != std::string::npos);
+  CHECK(said.find("matches 'secret'") == std::string::npos);
+}
+
 TEST_CASE("a run goes on under the classification that it began with, and under no other", "[slow]") {
   const TinyRun tiny;
   write(tiny.path("policy.yaml"), by_class);

@@ -5,7 +5,6 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <sstream>
 
 #include "lineage/reader.h"
 #include "routing/check.h"
@@ -17,10 +16,10 @@
 #include "tools/govtrain/cli/log_args.h"
 #include "tools/govtrain/cli/places.h"
 #include "tools/govtrain/config/blocks_config.h"
-#include "tools/govtrain/data/format.h"
 #include "tools/govtrain/io/human.h"
 #include "tools/govtrain/train/band_replay.h"
 #include "tools/govtrain/train/recorded_changes.h"
+#include "tools/govtrain/train/run_head.h"
 #include "tools/govtrain/train/setup.h"
 
 namespace govtrain {
@@ -63,15 +62,8 @@ CorpusSummary summary(const CorpusView& corpus) {
   };
   for (size_t i = 0; i < corpus.dataset.documents().size(); ++i)
     for (const Meta& meta : corpus.facts(static_cast<int32_t>(i)).provenances) add(meta);
-  const std::string path = join_path(corpus.dataset.folder(), data_format::excluded_file);
-  std::istringstream lines(require(real_file_system().read(path)));
-  for (std::string line; std::getline(lines, line);) {
-    const auto record = nlohmann::json::parse(line, nullptr, false);
-    if (!record.is_object() || !record.contains("provenance")) throw Failure(exit_data, path + " is damaged");
-    const nlohmann::json& provenance = record["provenance"];
-    for (const nlohmann::json& meta : provenance.is_array() ? provenance : nlohmann::json::array({provenance}))
-      add(policy_meta(meta));
-  }
+  for (const ExcludedDocument& d : excluded_documents(real_file_system(), corpus.dataset.folder()))
+    for (const Meta& meta : facts_of(d.origins, digest_from_hex(d.digest)).provenances) add(meta);
   return out;
 }
 
