@@ -3,44 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autograd/factors.h"
 #include "core/error.h"
 
 namespace govtrain {
 namespace {
-
-const char* kind_name(Factor::Kind kind) {
-  switch (kind) {
-    case Factor::Kind::outer:
-      return "outer";
-    case Factor::Kind::gain:
-      return "gain";
-    case Factor::Kind::bias:
-      return "bias";
-    case Factor::Kind::scatter:
-      return "scatter";
-  }
-  return "?";
-}
-
-void check_factor(const Parameter& p, const Factor& f, const Rows& rows) {
-  const bool vector = f.kind == Factor::Kind::gain || f.kind == Factor::Kind::bias;
-  const bool uses_x = f.kind == Factor::Kind::outer || f.kind == Factor::Kind::gain;
-  const int64_t dy_cols = f.kind == Factor::Kind::outer ? p.rows() : p.cols();
-  if (vector != p.is_vector() || f.dy.rows != rows.total() || f.dy.cols != dy_cols ||
-      (uses_x && (f.x.rows != rows.total() || f.x.cols != p.cols()))) {
-    throw Error("param_grad", "{} factor for '{}' [{}, {}]; expected dy [{}, {}], got dy [{}, {}], x [{}, {}]",
-                kind_name(f.kind), p.name(), p.rows(), p.cols(), rows.total(), dy_cols, f.dy.rows, f.dy.cols, f.x.rows,
-                f.x.cols);
-  }
-}
-
-bool covers(const Parameter::Slice& s, const Parameter& p) {
-  return s.row_begin == 0 && s.col_begin == 0 && s.row_end == p.rows() && s.col_end == p.cols();
-}
-
-MutView rectangle(const Tensor& t, const Parameter::Slice& s) {
-  return t.view().block(s.row_begin, s.row_end - s.row_begin, s.col_begin, s.col_end - s.col_begin);
-}
 
 // Calls body(contiguous span) over the slice, row by row unless the rows are whole.
 template <class Body>
@@ -62,7 +29,12 @@ Tensor zeros_like(const Parameter& p, Backend& backend) {
 }  // namespace
 
 ParamGrad::ParamGrad(ParameterSet& set, Backend& backend, const Rows& rows)
-    : backend_(&backend), rows_(&rows), blocks_(set.blocks()), active_(set.size(), true), pending_(set.size()) {
+    : set_(&set),
+      backend_(&backend),
+      rows_(&rows),
+      blocks_(set.blocks()),
+      active_(set.size(), true),
+      pending_(set.size()) {
   for (size_t i = 0; i < set.size(); ++i) {
     if (!set[i].grad_.defined()) set[i].grad_ = zeros_like(set[i], backend);
   }
@@ -117,6 +89,13 @@ ParamGrad::ParamGrad(ParameterSet& set, Backend& backend, const Rows& rows, cons
     });
     if (options.withheld && !p.withheld_.defined()) p.withheld_ = zeros_like(p, backend);
     if (options.withheld && p.withholds_.size() != p.slices_.size()) p.withholds_.assign(p.slices_.size(), false);
+    if (options.groups != nullptr && !p.group_.defined()) p.group_ = zeros_like(p, backend);
+    if (options.groups != nullptr && p.grouped_.size() != p.slices_.size()) p.grouped_.assign(p.slices_.size(), false);
+  }
+  if (options.groups != nullptr) {
+    if (options.gates != nullptr) throw Error("param_grad", "groups of profiles; expected the technique 'scale' alone");
+    runs_ = profile_runs(own, options.withheld);
+    summed_.assign(set.size(), false);
   }
 }
 
@@ -144,7 +123,7 @@ void ParamGrad::add(Parameter& p, const Factor& factor, std::vector<Tensor> keep
   for (Tensor& t : keep) pending.keep.push_back(std::move(t));
   if (index) pending.indices.push_back(std::move(index));
   if (pending.uses > 0) return;
-  contract(p, pending.factors);
+  options_.groups != nullptr ? contract_groups(p, pending.factors) : contract(p, pending.factors);
   pending = {};
 }
 
@@ -155,53 +134,43 @@ void ParamGrad::contract(Parameter& p, const std::vector<Factor>& factors) {
     if (!admits_[b] && !withholds_[b]) continue;
     Contraction how;
     how.weight = weight_[b];
-    if (options_.norms) how.norm2 = norm2_->span().subspan(b * weight_[b].size(), weight_[b].size());
+    if (options_.norms) how.norm2 = norms_of(b);
     if (withholds_[b]) {
       how.withheld = withheld_[b];
       how.withheld_grad = rectangle(p.withheld_, s);
     }
-    if (covers(s, p)) {
-      backend_->contract(factors, *rows_, how, p.grad_.view());
-    } else if (factors.size() == 1 && factors[0].kind == Factor::Kind::scatter) {
-      contract_scattered(s, factors[0], how, rectangle(p.grad_, s));
-    } else {
-      std::vector<Tensor> copies;
-      std::vector<std::vector<int32_t>> indices;
-      const std::vector<Factor> part = restrict_to(p, s, factors, copies, indices);
-      backend_->contract(part, *rows_, how, rectangle(p.grad_, s));
-    }
+    contract_slice(p, s, factors, how, p.grad_);
     if (admits_[b]) p.touched_[k] = true;
     if (withholds_[b]) p.withholds_[k] = true;
   }
 }
 
-// Only the rows that fall into the slice are looked at: all slices together cost what the whole parameter does.
+std::span<double> ParamGrad::norms_of(size_t b) const {
+  return norm2_->span().subspan(b * weight_[b].size(), weight_[b].size());
+}
+
+void ParamGrad::contract_slice(const Parameter& p, const Parameter::Slice& s, const std::vector<Factor>& factors,
+                               const Contraction& how, const Tensor& into) const {
+  if (covers(s, p)) {
+    backend_->contract(factors, *rows_, how, into.view());
+  } else if (factors.size() == 1 && factors[0].kind == Factor::Kind::scatter) {
+    contract_scattered(s, factors[0], how, rectangle(into, s));
+  } else {
+    std::vector<Tensor> copies;
+    std::vector<std::vector<int32_t>> indices;
+    const std::vector<Factor> part = restrict_to(p, s, factors, *backend_, copies, indices);
+    backend_->contract(part, *rows_, how, rectangle(into, s));
+  }
+}
+
 void ParamGrad::contract_scattered(const Parameter::Slice& s, const Factor& factor, const Contraction& how,
                                    MutView grad) const {
-  std::vector<int32_t> lengths, index, from;
-  std::vector<size_t> examples;
-  for (int e = 0; e < rows_->examples(); ++e) {
-    const size_t before = index.size();
-    for (int t = rows_->begin(e); t < rows_->end(e); ++t) {
-      if (factor.index[t] < s.row_begin || factor.index[t] >= s.row_end) continue;
-      index.push_back(static_cast<int32_t>(factor.index[t] - s.row_begin));
-      from.push_back(t);
-    }
-    if (index.size() == before) continue;
-    lengths.push_back(static_cast<int32_t>(index.size() - before));
-    examples.push_back(static_cast<size_t>(e));
-  }
-  if (index.empty()) return;
-  const View columns = factor.dy.block(0, factor.dy.rows, s.col_begin, s.col_end - s.col_begin);
-  Tensor compact(static_cast<int64_t>(index.size()), columns.cols, backend_->allocator());
-  backend_->embedding(columns, from, compact.view(), false);
-  Factor part = factor;
-  part.dy = compact.cview();
-  part.index = index.data();
+  const ScatteredPart part(s, factor, *rows_, *backend_);
+  if (part.index.empty()) return;
   std::vector<float> weight, withheld;
   std::vector<double> norm2, all(how.norm2.size());  // on the host
   if (!all.empty()) backend_->allocator().read(all.data(), how.norm2.data(), how.norm2.size_bytes());
-  for (const size_t e : examples) {
+  for (const size_t e : part.examples) {
     weight.push_back(how.weight[e]);
     if (!how.withheld.empty()) withheld.push_back(how.withheld[e]);
     if (!all.empty()) norm2.push_back(all[e]);
@@ -211,50 +180,90 @@ void ParamGrad::contract_scattered(const Parameter::Slice& s, const Factor& fact
   inner.weight = weight;
   inner.withheld = withheld;
   inner.norm2 = inner_norm2.span();
-  const Rows rows = Rows::of_lengths(lengths);
-  backend_->contract({&part, 1}, rows, inner, grad);
+  backend_->contract({&part.factor, 1}, part.rows, inner, grad);
   norm2 = inner_norm2.host();
-  for (size_t k = 0; k < norm2.size(); ++k) all[examples[k]] = norm2[k];
+  for (size_t k = 0; k < norm2.size(); ++k) all[part.examples[k]] = norm2[k];
   if (!all.empty()) backend_->allocator().write(how.norm2.data(), all.data(), how.norm2.size_bytes());
 }
 
-// The factors whose contraction is the slice's rectangle of the gradient. Columns of dy and x select; for scatter, rows
-// of dy whose index lies outside become 0.
-std::vector<Factor> ParamGrad::restrict_to(const Parameter& p, const Parameter::Slice& s,
-                                           const std::vector<Factor>& factors, std::vector<Tensor>& copies,
-                                           std::vector<std::vector<int32_t>>& indices) const {
-  std::vector<Factor> out = factors;
-  const int64_t cols = s.col_end - s.col_begin;
-  for (Factor& f : out) {
-    if (f.kind == Factor::Kind::outer) {
-      f.dy = f.dy.block(0, f.dy.rows, s.row_begin, s.row_end - s.row_begin);
-    } else {
-      f.dy = f.dy.block(0, f.dy.rows, s.col_begin, cols);
-    }
-    if (f.kind == Factor::Kind::outer || f.kind == Factor::Kind::gain) f.x = f.x.block(0, f.x.rows, s.col_begin, cols);
-    if (f.kind == Factor::Kind::scatter && (s.row_begin != 0 || s.row_end != p.rows())) {
-      const auto n = static_cast<size_t>(f.dy.rows);
-      std::vector<int32_t> index(n, 0);
-      std::vector<float> inside(n, 0.0f);
-      for (size_t t = 0; t < n; ++t) {
-        if (f.index[t] < s.row_begin || f.index[t] >= s.row_end) continue;
-        index[t] = static_cast<int32_t>(f.index[t] - s.row_begin);
-        inside[t] = 1.0f;
-      }
-      copies.emplace_back(f.dy.rows, cols, backend_->allocator());
-      backend_->scale_rows(f.dy, inside, copies.back().view());
-      indices.push_back(std::move(index));
-      f.dy = copies.back().cview();
-      f.index = indices.back().data();
-    }
-  }
-  return out;
-}
-
-void ParamGrad::finish() const {
+void ParamGrad::finish() {
   for (const Pending& p : pending_) {
     if (p.uses > 0) throw Error("param_grad", "{} announced uses of a parameter did not arrive", p.uses);
   }
+  if (options_.groups == nullptr || runs_.profile.empty()) return;
+  enter_first_group();
+  if (runs_.profile.size() == 1) return;
+  // What nothing in this micro-batch added to leaves its group all the same.
+  for (size_t i = 0; i < set_->size(); ++i) {
+    if (summed_[i]) continue;
+    Parameter& p = (*set_)[i];
+    for (size_t k = 0; k < p.slices_.size(); ++k) {
+      const float w = options_.groups->open_[static_cast<size_t>(p.slices_[k].block)];
+      ProfileGroups::fold(p, k, w, options_.withheld, *backend_);
+    }
+  }
+  options_.groups->open_ = runs_.profile.back();
+}
+
+void ParamGrad::enter_first_group() {
+  if (entered_) return;
+  entered_ = true;
+  const std::vector<float>& first = runs_.profile.front();
+  if (options_.groups->open_ != first) options_.groups->close(*set_, *backend_);
+  options_.groups->open_ = first;
+  options_.groups->withheld_ = options_.withheld;
+}
+
+void ParamGrad::contract_groups(Parameter& p, const std::vector<Factor>& factors) {
+  enter_first_group();
+  summed_[static_cast<size_t>(p.index())] = true;
+  std::vector<float> members(runs_.of.size());
+  for (size_t k = 0; k < p.slices_.size(); ++k) {
+    const Parameter::Slice& s = p.slices_[k];
+    const auto b = static_cast<size_t>(s.block);
+    for (size_t g = 0; g < runs_.profile.size(); ++g) {
+      const float w = runs_.profile[g][b];
+      if (w != 0.0f || (options_.withheld && w < 1.0f)) {
+        for (size_t e = 0; e < members.size(); ++e) members[e] = runs_.of[e] == static_cast<int>(g) ? 1.0f : 0.0f;
+        Contraction how;
+        how.weight = members;
+        if (options_.norms) how.norm2 = norms_of(b);
+        contract_slice(p, s, factors, how, p.group_);
+        p.grouped_[k] = true;
+      }
+      if (g + 1 < runs_.profile.size()) ProfileGroups::fold(p, k, w, options_.withheld, *backend_);
+    }
+  }
+}
+
+void ProfileGroups::fold(Parameter& p, size_t slice, float weight, bool withheld, Backend& backend) {
+  if (slice >= p.grouped_.size() || !p.grouped_[slice]) return;
+  const Parameter::Slice& s = p.slices_[slice];
+  const MutView sum = rectangle(p.group_, s);
+  if (withheld && weight < 1.0f) {
+    Tensor rest(sum.rows, sum.cols, backend.allocator());
+    backend.scale_rows(sum, std::vector<float>(static_cast<size_t>(sum.rows), 1.0f - weight), rest.view());
+    backend.accumulate(rest.cview(), rectangle(p.withheld_, s));
+    p.withholds_[slice] = true;
+  }
+  if (weight != 0.0f) {
+    if (weight != 1.0f) for_spans(p.group_, s, [&](std::span<float> g) { backend.scale(g, weight); });
+    backend.accumulate(sum, rectangle(p.grad_, s));
+    p.touched_[slice] = true;
+  }
+  for_spans(p.group_, s, [&](std::span<float> g) { backend.fill(g, 0.0f); });
+  p.grouped_[slice] = false;
+}
+
+void ProfileGroups::close(ParameterSet& set, Backend& backend) {
+  if (open_.empty()) return;
+  for (size_t i = 0; i < set.size(); ++i) {
+    Parameter& p = set[i];
+    for (size_t k = 0; k < p.slices_.size(); ++k) {
+      fold(p, k, open_[static_cast<size_t>(p.slices_[k].block)], withheld_, backend);
+    }
+  }
+  open_.clear();
 }
 
 std::vector<double> ParamGrad::realised_norms() const {
@@ -275,6 +284,10 @@ std::vector<double> ParamGrad::realised_norms() const {
 void zero_grad(ParameterSet& set, Backend& backend) {
   for (size_t i = 0; i < set.size(); ++i) {
     Parameter& p = set[i];
+    if (std::find(p.grouped_.begin(), p.grouped_.end(), true) != p.grouped_.end()) {
+      backend.fill({p.group_.data(), static_cast<size_t>(p.group_.size())}, 0.0f);
+      p.grouped_.assign(p.grouped_.size(), false);
+    }
     if (std::find(p.touched_.begin(), p.touched_.end(), true) == p.touched_.end()) continue;  // still 0
     backend.fill({p.grad_.data(), static_cast<size_t>(p.grad_.size())}, 0.0f);
     p.touched_.assign(p.touched_.size(), false);

@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "autograd/enforcement.h"
 #include "autograd/parameter.h"
 #include "autograd/technique.h"
 #include "core/buffer.h"
@@ -19,6 +20,28 @@
 #include "routing/route_table.h"
 
 namespace govtrain {
+
+// The state of Enforcement::optimizer over the micro-batches of a step: the profile (row of weights) whose examples are
+// being summed. A group is a longest run, in the order of the examples, of equal profiles; examples that are kept out
+// everywhere do not end one. Its gradient is summed unweighted in buffers of its own, for each block that the profile
+// does not keep out, and when the run ends
+//
+//     grad[slice of block b] += w[b] * sum over the group's examples of g_i          (and withheld += (1-w[b]) * sum)
+//
+// How the batch is cut into micro-batches changes no bit.
+class ProfileGroups {
+ public:
+  // Ends the group that is open, if any. To be called after the last micro-batch of a step.
+  void close(ParameterSet& set, Backend& backend);
+  // Forgets it, after zero_grad: for a step that is given up.
+  void forget() { open_.clear(); }
+
+ private:
+  friend class ParamGrad;
+  static void fold(Parameter& p, size_t slice, float weight, bool withheld, Backend& backend);
+  std::vector<float> open_;  // [B]; empty: none
+  bool withheld_ = false;
+};
 
 struct ParamGradOptions {
   bool norms = true;  // keep |g_i| per example and block
@@ -29,6 +52,9 @@ struct ParamGradOptions {
   // The model's gates; null: none. Then the weights of the table are those of the gates, and parameters take what
   // GatePlan::parameter_weights makes of them; not together with `withheld`. Must outlive the ParamGrad.
   const GatePlan* gates = nullptr;
+  // Not null: Enforcement::optimizer. Not together with `gates`. Must outlive the ParamGrad; at most one ParamGrad that
+  // has it may be gone back into at a time.
+  ProfileGroups* groups = nullptr;
 };
 
 // The gradients of one batch (or micro-batch). They are added to what the parameters already hold: several
@@ -55,7 +81,7 @@ class ParamGrad {
   // Throws Error when the factor does not fit the parameter or was not announced.
   void add(Parameter& p, const Factor& factor, std::vector<Tensor> keep, std::shared_ptr<const void> index = nullptr);
   // Throws Error when an announced use did not arrive.
-  void finish() const;
+  void finish();
 
   // |w[i,b]| * |g_i,b| as [E, B], exactly 0 where w is 0: what example i really contributed to block b.
   // REQUIRES: routed, with norms.
@@ -70,10 +96,14 @@ class ParamGrad {
   };
   ParamGrad(ParameterSet& set, Backend& backend, const Rows& rows);
   void contract(Parameter& p, const std::vector<Factor>& factors);
+  void contract_slice(const Parameter& p, const Parameter::Slice& s, const std::vector<Factor>& factors,
+                      const Contraction& how, const Tensor& into) const;
   void contract_scattered(const Parameter::Slice& s, const Factor& factor, const Contraction& how, MutView grad) const;
-  std::vector<Factor> restrict_to(const Parameter& p, const Parameter::Slice& s, const std::vector<Factor>& factors,
-                                  std::vector<Tensor>& copies, std::vector<std::vector<int32_t>>& indices) const;
+  std::span<double> norms_of(size_t block) const;
+  void enter_first_group();
+  void contract_groups(Parameter& p, const std::vector<Factor>& factors);
 
+  ParameterSet* set_;
   Backend* backend_;
   const Rows* rows_;
   bool routed_ = false;
@@ -87,6 +117,9 @@ class ParamGrad {
   std::vector<bool> withholds_;               // [B]
   std::vector<bool> active_;                  // per parameter
   std::vector<Pending> pending_;              // per parameter
+  ProfileRuns runs_;                          // with groups
+  bool entered_ = false;                      // the first run is the group that is open
+  std::vector<bool> summed_;                  // per parameter: has been contracted
 };
 
 // Sets all gradients to 0 and all slices to untouched. Withheld gradients are kept: they have their own function.

@@ -54,6 +54,7 @@ class Parameter {
   friend class ParameterSet;
   // The only writers of gradients; all of param_grad.cpp.
   friend class ParamGrad;
+  friend class ProfileGroups;
   friend void zero_grad(ParameterSet& set, Backend& backend);
   friend void zero_withheld(ParameterSet& set, Backend& backend);
   friend std::vector<BlockClip> clip_blocks(ParameterSet& set, Backend& backend, double max_norm);
@@ -69,6 +70,8 @@ class Parameter {
   Tensor grad_;
   Tensor withheld_;
   std::vector<bool> withholds_;  // per slice; empty before the first withheld gradient
+  Tensor group_;                 // of Enforcement::optimizer: unweighted sum over the group that is open
+  std::vector<bool> grouped_;    // per slice: something was added to it; empty before the first group
 };
 
 // The parameters of one model, in a fixed order; addresses are stable.

@@ -55,6 +55,14 @@ std::vector<ParameterInfo> Transformer::parameter_infos(const TransformerConfig&
   return Transformer(config, nothing).set_.infos();
 }
 
+void Transformer::check_techniques(const TransformerConfig& config, const BlockMap& blocks,
+                                   const Techniques& techniques) {
+  NoMemory nothing;
+  Transformer model(config, nothing);
+  model.set_.assign_blocks(blocks);
+  model.set_techniques(techniques);
+}
+
 Transformer::Transformer(const TransformerConfig& config, Allocator& allocator)
     : config_(config.resolved()), set_(allocator) {
   std::string text;

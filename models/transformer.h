@@ -36,6 +36,8 @@ class Transformer {
   const TransformerConfig& config() const { return config_; }  // resolved
   ParameterSet& parameters() { return set_; }
   const ParameterSet& parameters() const { return set_; }
+  // What set_techniques() would throw for a model of this configuration with these blocks, without making its values.
+  static void check_techniques(const TransformerConfig& config, const BlockMap& blocks, const Techniques& techniques);
   // Puts the gates of the techniques into the backward pass; the forward pass stays as it is, bit for bit. For the
   // blocks that are assigned now. Throws Error with everything for which they do not allow it.
   void set_techniques(const Techniques& techniques);

@@ -3,9 +3,9 @@
 namespace govtrain::reference {
 
 ExampleResult transformer(const TransformerConfig& given, const Values& values, const std::vector<int32_t>& tokens,
-                          const std::vector<int32_t>& target, int32_t start, const Hook& hook) {
+                          const std::vector<int32_t>& target, int32_t start, const Hook& hook, bool absolute) {
   const TransformerConfig c = given.resolved();
-  Graph graph;
+  Graph graph(absolute);
   std::map<std::string, int> id;
   for (const auto& [name, value] : values) id[name] = graph.leaf(value);
 

@@ -24,9 +24,12 @@ struct Matrix {
   double at(int64_t r, int64_t c) const { return v[static_cast<size_t>(r * cols + c)]; }
 };
 
-// Reverse-mode differentiation over matrices of double.
+// Reverse-mode differentiation over matrices of double. `absolute`: every local derivative is replaced by its
+// magnitude, so that a gradient becomes the sum of the magnitudes of its paths: what rounding errors of the backward
+// pass are measured against.
 class Graph {
  public:
+  explicit Graph(bool absolute = false) : absolute_(absolute) {}
   int leaf(Matrix value);
   const Matrix& value(int id) const { return nodes_[static_cast<size_t>(id)].value; }
   const Matrix& grad(int id) const { return nodes_[static_cast<size_t>(id)].grad; }
@@ -50,9 +53,11 @@ class Graph {
     Matrix value, grad;
     std::function<void()> back;
   };
+  double m(double derivative) const { return absolute_ && derivative < 0 ? -derivative : derivative; }
   int push(Matrix value, std::function<void(int self)> back);
   int elementwise(int x, const std::function<double(double)>& f, const std::function<double(double)>& df);
   Matrix& g(int id) { return nodes_[static_cast<size_t>(id)].grad; }
+  bool absolute_ = false;
   std::vector<Node> nodes_;
 };
 
@@ -71,6 +76,7 @@ struct ExampleResult {
 using Hook = std::function<int(Graph& graph, const std::string& place, int64_t layer, int node)>;
 
 ExampleResult transformer(const TransformerConfig& config, const Values& values, const std::vector<int32_t>& tokens,
-                          const std::vector<int32_t>& target, int32_t start = 0, const Hook& hook = {});
+                          const std::vector<int32_t>& target, int32_t start = 0, const Hook& hook = {},
+                          bool absolute = false);
 
 }  // namespace govtrain::reference

@@ -34,8 +34,8 @@ int Graph::matmul_nt(int x, int w) {
     for (int64_t t = 0; t < n; ++t)
       for (int64_t o = 0; o < p; ++o)
         for (int64_t i = 0; i < d; ++i) {
-          g(x).at(t, i) += g(self).at(t, o) * value(w).at(o, i);
-          g(w).at(o, i) += g(self).at(t, o) * value(x).at(t, i);
+          g(x).at(t, i) += g(self).at(t, o) * m(value(w).at(o, i));
+          g(w).at(o, i) += g(self).at(t, o) * m(value(x).at(t, i));
         }
   });
 }
@@ -81,11 +81,11 @@ int Graph::normalise(int x, bool mean, double eps) {
       double dy_mean = 0, dy_y_mean = 0;
       for (int64_t c = 0; c < d; ++c) {
         dy_mean += g(self).at(t, c) / static_cast<double>(d);
-        dy_y_mean += g(self).at(t, c) * value(self).at(t, c) / static_cast<double>(d);
+        dy_y_mean += g(self).at(t, c) * m(value(self).at(t, c)) / static_cast<double>(d);
       }
       for (int64_t c = 0; c < d; ++c) {
-        g(x).at(t, c) +=
-            rstd[static_cast<size_t>(t)] * (g(self).at(t, c) - (mean ? dy_mean : 0) - value(self).at(t, c) * dy_y_mean);
+        g(x).at(t, c) += rstd[static_cast<size_t>(t)] *
+                         (g(self).at(t, c) + m(-1) * (mean ? dy_mean : 0) + m(-value(self).at(t, c)) * dy_y_mean);
       }
     }
   });
@@ -98,8 +98,8 @@ int Graph::scale_cols(int x, int gain) {
   return push(std::move(y), [=, this](int self) {
     for (int64_t t = 0; t < g(self).rows; ++t)
       for (int64_t c = 0; c < g(self).cols; ++c) {
-        g(x).at(t, c) += g(self).at(t, c) * value(gain).at(0, c);
-        g(gain).at(0, c) += g(self).at(t, c) * value(x).at(t, c);
+        g(x).at(t, c) += g(self).at(t, c) * m(value(gain).at(0, c));
+        g(gain).at(0, c) += g(self).at(t, c) * m(value(x).at(t, c));
       }
   });
 }
@@ -107,7 +107,7 @@ int Graph::scale_cols(int x, int gain) {
 int Graph::gate(int x, const std::vector<double>& cols) {
   return push(value(x), [=, this](int self) {
     for (int64_t t = 0; t < g(self).rows; ++t)
-      for (int64_t c = 0; c < g(self).cols; ++c) g(x).at(t, c) += cols[static_cast<size_t>(c)] * g(self).at(t, c);
+      for (int64_t c = 0; c < g(self).cols; ++c) g(x).at(t, c) += m(cols[static_cast<size_t>(c)]) * g(self).at(t, c);
   });
 }
 
@@ -116,8 +116,8 @@ int Graph::multiply(int a, int b) {
   for (size_t i = 0; i < y.v.size(); ++i) y.v[i] *= value(b).v[i];
   return push(std::move(y), [=, this](int self) {
     for (size_t i = 0; i < g(self).v.size(); ++i) {
-      g(a).v[i] += g(self).v[i] * value(b).v[i];
-      g(b).v[i] += g(self).v[i] * value(a).v[i];
+      g(a).v[i] += g(self).v[i] * m(value(b).v[i]);
+      g(b).v[i] += g(self).v[i] * m(value(a).v[i]);
     }
   });
 }
@@ -126,7 +126,7 @@ int Graph::elementwise(int x, const std::function<double(double)>& f, const std:
   Matrix y = value(x);
   for (double& e : y.v) e = f(e);
   return push(std::move(y), [=, this](int self) {
-    for (size_t i = 0; i < g(self).v.size(); ++i) g(x).v[i] += g(self).v[i] * df(value(x).v[i]);
+    for (size_t i = 0; i < g(self).v.size(); ++i) g(x).v[i] += g(self).v[i] * m(df(value(x).v[i]));
   });
 }
 
@@ -160,7 +160,7 @@ int Graph::gather(int table, const std::vector<int32_t>& index) {
 
 int Graph::rope(int x, int64_t heads, double base, int32_t start) {
   const int64_t n = value(x).rows, hd = value(x).cols / heads, half = hd / 2;
-  const auto rotate = [=](const Matrix& from, Matrix& to, double sign) {
+  const auto rotate = [=](const Matrix& from, Matrix& to, double sign, const auto& part) {
     for (int64_t t = 0; t < n; ++t)
       for (int64_t h = 0; h < heads; ++h)
         for (int64_t j = 0; j < half; ++j) {
@@ -168,13 +168,13 @@ int Graph::rope(int x, int64_t heads, double base, int32_t start) {
               static_cast<double>(t + start) * std::pow(base, -2.0 * static_cast<double>(j) / static_cast<double>(hd));
           const double c = std::cos(angle), s = sign * std::sin(angle);
           const double a = from.at(t, h * hd + j), b = from.at(t, h * hd + half + j);
-          to.at(t, h * hd + j) += a * c - b * s;
-          to.at(t, h * hd + half + j) += b * c + a * s;
+          to.at(t, h * hd + j) += a * part(c) + b * part(-s);
+          to.at(t, h * hd + half + j) += b * part(c) + a * part(s);
         }
   };
   Matrix y(n, value(x).cols);
-  rotate(value(x), y, 1);
-  return push(std::move(y), [=, this](int self) { rotate(g(self), g(x), -1); });
+  rotate(value(x), y, 1, [](double d) { return d; });
+  return push(std::move(y), [=, this](int self) { rotate(g(self), g(x), -1, [this](double d) { return m(d); }); });
 }
 
 int Graph::attention(int q, int k, int v, int64_t heads, int64_t kv_heads) {
@@ -209,16 +209,16 @@ int Graph::attention(int q, int k, int v, int64_t heads, int64_t kv_heads) {
         double mean = 0;
         for (int64_t s = 0; s <= t; ++s) {
           for (int64_t c = 0; c < hd; ++c) {
-            dp[static_cast<size_t>(s)] += g(self).at(t, h * hd + c) * value(v).at(s, kh * hd + c);
+            dp[static_cast<size_t>(s)] += g(self).at(t, h * hd + c) * m(value(v).at(s, kh * hd + c));
             g(v).at(s, kh * hd + c) += g(self).at(t, h * hd + c) * p.at(t, s);
           }
           mean += dp[static_cast<size_t>(s)] * p.at(t, s);
         }
         for (int64_t s = 0; s <= t; ++s) {
-          const double ds = p.at(t, s) * (dp[static_cast<size_t>(s)] - mean) * scale;
+          const double ds = p.at(t, s) * (dp[static_cast<size_t>(s)] + m(-1) * mean) * scale;
           for (int64_t c = 0; c < hd; ++c) {
-            g(q).at(t, h * hd + c) += ds * value(k).at(s, kh * hd + c);
-            g(k).at(s, kh * hd + c) += ds * value(q).at(t, h * hd + c);
+            g(q).at(t, h * hd + c) += ds * m(value(k).at(s, kh * hd + c));
+            g(k).at(s, kh * hd + c) += ds * m(value(q).at(t, h * hd + c));
           }
         }
       }
@@ -239,7 +239,7 @@ int Graph::nll(int logits, const std::vector<int32_t>& target) {
     for (int64_t c = 0; c < v; ++c) d.at(t, c) = std::exp(value(logits).at(t, c)) / sum - (c == want ? 1 : 0);
   }
   return push(std::move(y), [=, this](int self) {
-    for (size_t i = 0; i < d.v.size(); ++i) g(logits).v[i] += g(self).at(0, 0) * d.v[i];
+    for (size_t i = 0; i < d.v.size(); ++i) g(logits).v[i] += g(self).at(0, 0) * m(d.v[i]);
   });
 }
 

@@ -112,6 +112,25 @@ std::vector<BadInput> values() {
       {"config-technique-withheld", "withheld gradients with gates",
        edit("train: {", "routing: {technique: [boundary], withheld: quarantine}\ntrain: {"), run, 2,
        "config.yaml:11:44: error: routing.withheld is quarantine, but only the technique scale tells what is withheld"},
+      {"config-enforcement", "an enforcement point that there is not",
+       edit("train: {", "routing: {enforcement: step}\ntrain: {"), run, 2,
+       "config.yaml:11:24: error: 'routing.enforcement': expected one of backward, optimizer, loss, found 'step'"},
+      {"config-enforcement-technique", "an enforcement point with gates",
+       edit("train: {", "routing: {technique: [boundary], enforcement: optimizer}\ntrain: {"), run, 2,
+       "config.yaml:11:47: error: routing.enforcement is optimizer, but gates act in the backward pass only"},
+      {"config-enforcement-plain", "an enforcement point without routing",
+       edit("train: {", "routing: {enforcement: loss}\ntrain: {routing: false, "), run, 2,
+       "config.yaml:11:24: error: routing.enforcement is loss, but there is nothing to enforce with train.routing: "
+       "false"},
+      {"config-enforcement-withheld", "withheld gradients with enforcement in the loss",
+       edit("train: {", "routing: {enforcement: loss, withheld: quarantine}\ntrain: {"), run, 2,
+       "config.yaml:11:24: error: routing.enforcement is loss, but what is withheld is no part of the loss "
+       "(routing.withheld is quarantine)"},
+      {"config-technique-blocks", "a technique that the blocks do not allow",
+       edit("train: {", "blocks: {by: role}\nrouting: {technique: [residual_gate, boundary]}\ntrain: {"), run, 2,
+       "config.yaml:12:22: error: routing.technique: boundary: attention of layer 0 is divided among blocks; a "
+       "boundary "
+       "needs all of it in one"},
       {"config-range", "a value out of range", edit("layers: 2", "layers: 0"), run, 2,
        "config.yaml:8:17: error: 'model.layers': must be >= 1 and <= 1024, found 0"},
       {"config-choice", "a word that is no choice", edit("mlp_width: 64", "mlp: relu"), run, 2,

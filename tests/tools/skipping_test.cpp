@@ -1,5 +1,8 @@
 // Skipping leaves out work, never bits: whole steps with and without it, on random models, batches and routes.
+#include <limits>
 #include <numeric>
+#include <set>
+#include <utility>
 
 #include "tests/models/random_model.h"
 #include "tools/govtrain/train/trainer.h"
@@ -56,6 +59,9 @@ Result run(const Case& c, const std::vector<Example>& examples, const TrainerOpt
   return out;
 }
 
+const std::initializer_list<govtrain::Enforcement> points = {
+    govtrain::Enforcement::backward, govtrain::Enforcement::optimizer, govtrain::Enforcement::loss};
+
 TrainerOptions options(bool skip, int64_t micro_batch_rows = 0) {
   TrainerOptions o;
   o.seed = 5;
@@ -81,15 +87,20 @@ std::vector<Example> arranged(const Case& c) {
 
 }  // namespace
 
-TEST_CASE("skipping changes no bit, whatever the order and the size of micro-batches") {
+TEST_CASE("skipping changes no bit, whatever the order and the size of micro-batches, at every enforcement point") {
+  const govtrain::Enforcement point = GENERATE(Catch::Generators::values(points));
   int left_out = 0;
   for (uint64_t seed = 1; seed <= cases; ++seed) {
     const Case c = routed_case(seed);
     INFO(describe(c));
     for (const std::vector<Example>& examples : {c.examples, arranged(c)}) {
-      const Result full = run(c, examples, options(false));
+      TrainerOptions o = options(false);
+      o.enforcement = point;
+      const Result full = run(c, examples, o);
       for (const int64_t rows : {0, 1, 25}) {
-        const Result skipped = run(c, examples, options(true, rows));
+        o = options(true, rows);
+        o.enforcement = point;
+        const Result skipped = run(c, examples, o);
         CHECK(same_bits(full.grads, skipped.grads));
         CHECK(same_bits(full.values, skipped.values));
         CHECK(same_bits(full.step.norms, skipped.step.norms));
@@ -146,12 +157,15 @@ TEST_CASE("losses of excluded examples are those of a full step when they are as
 }
 
 TEST_CASE("a decision that is completed after the forward pass skips by what was known before, with the same bits") {
+  const govtrain::Enforcement point = GENERATE(Catch::Generators::values(points));
   for (uint64_t seed = 1; seed <= cases; ++seed) {
     const Case c = routed_case(seed);
     INFO(describe(c));
     const auto step = [&](bool skip, int64_t rows) {
       const auto model = make_model(c);
-      Trainer trainer(*model, cpu_backend(), {}, options(skip, rows));
+      TrainerOptions o = options(skip, rows);
+      o.enforcement = point;
+      Trainer trainer(*model, cpu_backend(), {}, o);
       const Batch batch(c.examples, c.blocks.blocks());
       std::vector<int> seen;
       const auto complete = [&](const train::ForwardResult& forward, RouteTable& route) {
@@ -214,6 +228,67 @@ TEST_CASE("a batch is arranged by what its examples can leave out, stably, table
       if (e > 0) CHECK(plan.below(want[e - 1].weight) <= plan.below(want[e].weight));
     }
   }
+}
+
+TEST_CASE("for the enforcement point optimizer equal profiles stand together, and are one run each") {
+  for (uint64_t seed = 1; seed <= cases; ++seed) {
+    Case c = routed_case(seed);
+    INFO(describe(c));
+    for (size_t e = 4; e < c.examples.size(); ++e) c.examples[e].weight = c.examples[e % 3].weight;
+    const auto model = make_model(c);
+    const SkipPlan plan(model->parameters(), nullptr, true);
+    const Batch from(c.examples, c.blocks.blocks());
+    train::Batch batch;
+    batch.tokens = from.tokens;
+    batch.targets = from.target;
+    batch.rows = from.rows;
+    for (const Example& x : c.examples) batch.examples.push_back({1, 0, static_cast<uint32_t>(x.tokens.size()), x.id});
+    RouteTable route = from.route;
+    arrange(batch, route, plan);
+    std::set<std::vector<float>> profiles;
+    for (const Example& x : c.examples) {
+      if (taught(x)) profiles.insert(x.weight);
+    }
+    CHECK(govtrain::profile_runs(route, false).profile.size() == profiles.size());
+    const auto blocks = static_cast<size_t>(c.blocks.blocks());
+    for (size_t e = 1; e < c.examples.size(); ++e) {
+      const std::vector<float> last(route.weight.begin() + static_cast<std::ptrdiff_t>((e - 1) * blocks),
+                                    route.weight.begin() + static_cast<std::ptrdiff_t>(e * blocks));
+      const std::vector<float> next(route.weight.begin() + static_cast<std::ptrdiff_t>(e * blocks),
+                                    route.weight.begin() + static_cast<std::ptrdiff_t>((e + 1) * blocks));
+      CHECK(plan.below(last) <= plan.below(next));
+      if (last == next) CHECK(batch.examples[e - 1].id < batch.examples[e].id);
+    }
+  }
+}
+
+TEST_CASE("a value that is not finite is found at every enforcement point, and nothing is learnt from the step") {
+  const govtrain::Enforcement point = GENERATE(Catch::Generators::values(points));
+  Case c = routed_case(2);
+  for (Example& x : c.examples) {
+    std::fill(x.weight.begin(), x.weight.end(), 1.0f);
+    x.weight.back() = 0.3f;  // two levels
+  }
+  const auto model = make_model(c);
+  TrainerOptions o = options(true, 30);
+  o.enforcement = point;
+  Trainer trainer(*model, cpu_backend(), {}, o);
+  const Batch batch(c.examples, c.blocks.blocks());
+  const auto step = [&](uint64_t s) {
+    return trainer.step({batch.tokens, batch.target, batch.rows, batch.ids}, batch.route, s, 0.01);
+  };
+  const Bits before = values(*model);
+  float& cell = model->parameters()[model->parameters().size() - 1].value().data()[0];
+  const float was = std::exchange(cell, std::numeric_limits<float>::infinity());
+  CHECK(step(1).non_finite.has_value());
+  cell = was;
+  CHECK(same_bits(before, values(*model)));
+  const StepResult after = step(1);
+  const auto fresh = make_model(c);
+  Trainer other(*fresh, cpu_backend(), {}, o);
+  other.step({batch.tokens, batch.target, batch.rows, batch.ids}, batch.route, 1, 0.01);
+  CHECK_FALSE(after.non_finite);
+  CHECK(same_bits(values(*fresh), values(*model)));
 }
 
 TEST_CASE("activations below the lowest admitted block are not kept") {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <sstream>
 
 #include "core/error.h"
 #include "models/transformer.h"
@@ -84,9 +85,17 @@ std::optional<BlockSpec> block_spec(const RunConfig& config, const LoadedConfig*
   return spec;
 }
 
-std::vector<ParameterInfo> planned_parameters(const RunConfig& config) {
+namespace {
+
+TransformerConfig planned_model(const RunConfig& config) {
   const int64_t vocab = config.data.tokenizer.kind == "bytes" ? byte_vocabulary : config.data.tokenizer.vocab_size;
-  return Transformer::parameter_infos(model_config(config, vocab));
+  return model_config(config, vocab);
+}
+
+}  // namespace
+
+std::vector<ParameterInfo> planned_parameters(const RunConfig& config) {
+  return Transformer::parameter_infos(planned_model(config));
 }
 
 namespace {
@@ -136,8 +145,21 @@ void check_blocks(const RunConfig& config, const LoadedConfig& loaded, Diagnosti
   belongs("blocks.shares", b.shares != defaults.shares, {"position"});
   belongs("blocks.file", b.file != defaults.file, {"selectors", "learned"});
   const std::optional<BlockSpec> spec = block_spec(config, &loaded, diagnostics);
-  if (!spec || diagnostics.has_errors() || granularity(config) == Granularity::layer) return;
-  if (can_be_built(config)) make_blocks(*spec, planned_parameters(config), diagnostics);
+  if (!spec || diagnostics.has_errors() || !can_be_built(config)) return;
+  const BlockMap map = make_blocks(*spec, planned_parameters(config), diagnostics);
+  if (diagnostics.has_errors()) return;
+  try {
+    Transformer::check_techniques(planned_model(config), map, parse_techniques(config.routing.technique));
+  } catch (const Error& e) {
+    const char* const key = loaded.given.count("routing.technique") != 0 ? "routing.technique" : "blocks.by";
+    std::istringstream lines(e.what());  // a heading, then a problem on each line
+    std::string problem;
+    std::getline(lines, problem);
+    while (std::getline(lines, problem)) {
+      diagnostics.error(loaded.where(key), "routing.technique" + problem.replace(0, 2, ": "),
+                        "every technique serves the blocks of layers (blocks.by: layer); scale serves all");
+    }
+  }
 }
 
 }  // namespace govtrain

@@ -123,6 +123,21 @@ void check_routing(const RunConfig& c, Report& r) {
     return;
   }
   const std::string& withheld = c.routing.withheld;
+  const std::string& point = c.routing.enforcement;
+  if (point != "backward" && techniques != std::vector<std::string>{"scale"})
+    r.error({"routing.enforcement", "routing.technique"},
+            fmt::format("routing.enforcement is {}, but gates act in the backward pass only", point),
+            "expected technique: [scale], or enforcement: backward");
+  if (point != "backward" && !c.train.routing)
+    r.error({"routing.enforcement", "train.routing"},
+            fmt::format("routing.enforcement is {}, but there is nothing to enforce with train.routing: false", point),
+            "expected enforcement: backward, or a routed run");
+  if (point == "loss" && withheld != "discard")
+    r.error({"routing.enforcement", "routing.withheld"},
+            fmt::format("routing.enforcement is loss, but what is withheld is no part of the loss (routing.withheld is "
+                        "{})",
+                        withheld),
+            "expected enforcement: backward or optimizer, or withheld: discard");
   if (withheld != "discard" && techniques != std::vector<std::string>{"scale"})
     r.error({"routing.withheld", "routing.technique"},
             fmt::format("routing.withheld is {}, but only the technique scale tells what is withheld", withheld),

@@ -172,6 +172,12 @@ void describe_routing(Schema& s, RunConfig& c) {
               "at its output, so that it compounds downwards (boundary), the gradient into its residual branches "
               "(residual_gate), or that of queries, keys and values (attention_gate). Several multiply.",
        .choices = {"scale", "boundary", "residual_gate", "attention_gate"}});
+  s.text(
+      "routing.enforcement", c.routing.enforcement,
+      {.doc = "Where the weights are enforced: on each example's contribution as it is added (backward), on sums over "
+              "examples of one profile before the step (optimizer), or in the loss, by terms with stop-gradients "
+              "(loss). The same gradients but for rounding; backward costs least.",
+       .choices = {"backward", "optimizer", "loss"}});
   s.boolean("routing.skip", c.routing.skip,
             {.doc = "Leaves out work for what nobody is admitted to: backward passes below the lowest admitted block, "
                     "activations, whole examples. false computes it all. Does not change the result."});

@@ -86,6 +86,7 @@ struct RunConfig {
       int64_t every = 100;
     } shadow;
     std::vector<std::string> technique = {"scale"};
+    std::string enforcement = "backward";
     bool skip = true;
     bool forward_excluded = false;
   } routing;

@@ -22,9 +22,11 @@ constexpr const char* no_policy = "policy: none\nversion: 0\ndefault: full\nprof
 void check_memory(const RunConfig& config, const TransformerConfig& shape) {
   const auto parameters = static_cast<double>(shape.parameter_count());
   const double live = config.optim.kind == "sgd" ? (config.optim.momentum > 0 ? 3 : 2) : 4;
-  const double copies = live + (config.routing.withheld == "quarantine" ? live
-                                : config.routing.withheld == "shadow"   ? 3
-                                                                        : 0);
+  const double copies = live +
+                        (config.routing.withheld == "quarantine" ? live
+                         : config.routing.withheld == "shadow"   ? 3
+                                                                 : 0) +
+                        (config.routing.enforcement == "optimizer" ? 1 : 0);
   const double needed = 4 * copies * parameters;
   const double present = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
   if (needed > present) {

@@ -52,6 +52,7 @@ TrainerOptions trainer_options(const RunConfig& config) {
   options.withheld = config.routing.withheld != "discard";
   // What waits for a review is summed as it is: it is clipped when it is applied.
   options.withheld_clip = config.routing.withheld == "quarantine" ? config.optim.clip : 0;
+  options.enforcement = parse_enforcement(config.routing.enforcement);
   options.skip = config.routing.skip;
   options.forward_excluded = config.routing.forward_excluded;
   return options;

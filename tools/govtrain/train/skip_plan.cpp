@@ -26,8 +26,8 @@ void append(const std::vector<T>& from, size_t begin, size_t count, std::vector<
 
 }  // namespace
 
-SkipPlan::SkipPlan(const ParameterSet& set, const GatePlan* gates)
-    : gates_(gates), below_(static_cast<size_t>(set.blocks()), 0) {
+SkipPlan::SkipPlan(const ParameterSet& set, const GatePlan* gates, bool by_profile)
+    : gates_(gates), by_profile_(by_profile), below_(static_cast<size_t>(set.blocks()), 0) {
   std::vector<bool> seen(below_.size(), false);
   for (size_t i = 0; i < set.size(); ++i) {
     for (const Parameter::Slice& s : set[i].slices()) {
@@ -61,10 +61,15 @@ void arrange(Batch& batch, RouteTable& route, const SkipPlan& plan) {
   }
   std::vector<int64_t> key(n);
   for (size_t e = 0; e < n; ++e) key[e] = plan.below(weights_of(route, e));
-  if (std::is_sorted(key.begin(), key.end())) return;
+  const auto before = [&](size_t a, size_t b) {
+    if (key[a] != key[b] || !plan.by_profile()) return key[a] < key[b];
+    const auto left = weights_of(route, a), right = weights_of(route, b);
+    return std::lexicographical_compare(left.begin(), left.end(), right.begin(), right.end());
+  };
   std::vector<size_t> order(n);
   std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return key[a] < key[b]; });
+  if (std::is_sorted(order.begin(), order.end(), before)) return;
+  std::stable_sort(order.begin(), order.end(), before);
 
   Batch to = batch;
   to.tokens.clear();

@@ -19,13 +19,15 @@ class SkipPlan {
  public:
   // Parameters are taken to be in the order of their first use, as models add them.
   // `gates`, of the model's techniques, may be null and must outlive the plan.
-  explicit SkipPlan(const ParameterSet& set, const GatePlan* gates = nullptr);
+  // `by_profile`: a batch is put in order by whole profiles, for Enforcement::optimizer.
+  explicit SkipPlan(const ParameterSet& set, const GatePlan* gates = nullptr, bool by_profile = false);
 
   // Elements of the parameters below the lowest block that has a weight which is not 0: what the backward pass of
   // these weights [B] can leave out. nothing() when all are 0. An embedding table counts as one element, for reading
   // it costs nothing.
   int64_t below(std::span<const float> weights) const;
   int64_t nothing() const { return elements_ + 1; }
+  bool by_profile() const { return by_profile_; }
 
   // Whether a micro-batch pays that ends before `next`: rows that need no more than `next`, against the work that they
   // would do if they were joined to rows that need everything from `now` on.
@@ -33,13 +35,15 @@ class SkipPlan {
 
  private:
   const GatePlan* gates_;
+  bool by_profile_;
   std::vector<int64_t> below_;  // [B]
   int64_t elements_ = 0;
 };
 
 // Sorts the examples of a batch and its route table by what they can leave out, stably: those that need the most come
 // first, so that the rows that are still active at any depth are one prefix, and those to which nothing is admitted
-// stand at the end.
+// stand at the end. With plan.by_profile() those that can leave out the same are sorted by their weights, the first
+// block first, so that equal profiles stand together.
 void arrange(Batch& batch, RouteTable& route, const SkipPlan& plan);
 
 }  // namespace govtrain

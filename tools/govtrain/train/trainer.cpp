@@ -13,7 +13,8 @@ struct Trainer::MicroBatch {
   Rows rows;
   std::vector<uint64_t> example_ids;
   RouteTable route;
-  bool forward = true;  // false: nobody learns from it and nobody asks for its losses
+  std::vector<float> share;  // [n] factors of the losses, of a later term of Enforcement::loss; empty: 1
+  bool forward = true;       // false: nobody learns from it and nobody asks for its losses
 };
 
 double StepResult::mean_loss() const {
@@ -36,10 +37,16 @@ Trainer::Trainer(Transformer& model, Backend& backend, const OptimizerOptions& o
     : model_(&model),
       backend_(&backend),
       options_(options),
-      plan_(model.parameters(), model.gates()),
+      plan_(model.parameters(), model.gates(), options.enforcement == Enforcement::optimizer),
       optimizer_(model.parameters(), backend, optimizer) {
   if (options.loss_denominator < 1) {
     throw Error("trainer", "expected a loss denominator >= 1, got {}", options.loss_denominator);
+  }
+  if (options.enforcement == Enforcement::backward) return;
+  if (!options.routed) throw Error("trainer", "enforcement points are those of routed training");
+  if (model.gates() != nullptr) throw Error("trainer", "this enforcement point needs the technique 'scale' alone");
+  if (options.enforcement == Enforcement::loss && options.withheld) {
+    throw Error("trainer", "what is withheld is not part of the loss; expected another enforcement point");
   }
 }
 
@@ -66,7 +73,8 @@ Trainer::MicroBatch Trainer::part(const TrainBatch& batch, const RouteTable& rou
 }
 
 // At most the limit's rows in each; and, where it pays, rows that can leave out different things in different ones.
-std::vector<Trainer::MicroBatch> Trainer::cut(const TrainBatch& batch, const RouteTable& route) const {
+std::vector<Trainer::MicroBatch> Trainer::cut(const TrainBatch& batch, const RouteTable& route,
+                                              bool forward_excluded) const {
   const int64_t limit = options_.micro_batch_rows > 0 ? options_.micro_batch_rows : batch.rows.total();
   const int examples = batch.rows.examples();
   const auto blocks = static_cast<size_t>(route.blocks);
@@ -90,7 +98,7 @@ std::vector<Trainer::MicroBatch> Trainer::cut(const TrainBatch& batch, const Rou
       now = std::min(now, next);
     }
     parts.push_back(part(batch, route, first, last));
-    parts.back().forward = now != plan_.nothing() || options_.forward_excluded;
+    parts.back().forward = now != plan_.nothing() || forward_excluded;
     first = last;
   }
   return parts;
@@ -115,21 +123,32 @@ void Trainer::accumulate(MicroBatch& part, uint64_t step, bool watch, const Comp
 
 void Trainer::forward_and_back(MicroBatch& part, uint64_t step, bool watch, const CompleteRoute& complete,
                                StepResult& result) {
-  const auto routed = [&] {
-    return ParamGrad(model_->parameters(), *backend_, part.rows, part.route,
-                     {options_.norms, options_.withheld, model_->gates()});
+  ParamGradOptions how{options_.norms, options_.withheld, model_->gates()};
+  if (options_.enforcement == Enforcement::optimizer) how.groups = &groups_;
+  const auto routed = [&](const RouteTable& route) {
+    return ParamGrad(model_->parameters(), *backend_, part.rows, route, how);
   };
-  ParamGrad grads = options_.routed ? routed() : ParamGrad::plain(model_->parameters(), *backend_, part.rows);
-  const ParamGrad known = grads;
+  const bool by_loss = options_.enforcement == Enforcement::loss;
+  LossTerm term;
+  const auto decided = [&] {
+    if (!by_loss) return routed(part.route);
+    term = loss_term(part.route, 0);
+    return routed(term.reaches);
+  };
+  ParamGrad grads = options_.routed ? decided() : ParamGrad::plain(model_->parameters(), *backend_, part.rows);
+  const ParamGrad known = by_loss && complete ? routed(part.route) : grads;
   Tape tape(*backend_, part.rows, Mode::train, {options_.seed, step, part.example_ids},
             options_.skip ? &known : nullptr);
   if (watch) tape.watch_finite();
   const Losses losses = model_->loss(tape, {part.tokens, {}}, part.targets);
-  const std::vector<float> coefficient(static_cast<size_t>(part.rows.examples()),
-                                       1.0f / static_cast<float>(options_.loss_denominator));
+  std::vector<float> coefficient(static_cast<size_t>(part.rows.examples()),
+                                 1.0f / static_cast<float>(options_.loss_denominator));
   if (complete && options_.routed) {
     complete({part.first_example, losses.nll, losses.counts}, part.route);
-    grads = routed();
+    grads = decided();
+  }
+  for (size_t e = 0; e < coefficient.size(); ++e) {
+    if (by_loss) coefficient[e] *= part.share.empty() ? term.share[e] : part.share[e];
   }
   tape.backward(losses, coefficient, grads);
   result.nll.insert(result.nll.end(), losses.nll.begin(), losses.nll.end());
@@ -144,11 +163,31 @@ void Trainer::forward_and_back(MicroBatch& part, uint64_t step, bool watch, cons
   }
 }
 
+// Every sum over examples runs through the whole step, term after term, however the batch is cut.
+void Trainer::add_gradients(const TrainBatch& batch, std::vector<MicroBatch>& parts, uint64_t step, bool watch,
+                            const CompleteRoute& complete, StepResult& result) {
+  for (MicroBatch& part : parts) accumulate(part, step, watch, complete, result);
+  groups_.close(model_->parameters(), *backend_);
+  if (options_.enforcement != Enforcement::loss) return;
+  const int terms = loss_terms(result.route);
+  for (int l = 1; l < terms; ++l) {
+    const LossTerm term = loss_term(result.route, l);
+    StepResult more;
+    for (MicroBatch& part : cut(batch, term.reaches, false)) {
+      part.share.assign(term.share.begin() + part.first_example,
+                        term.share.begin() + part.first_example + part.rows.examples());
+      accumulate(part, step, watch, {}, more);
+    }
+    for (size_t j = 0; j < result.norms.size(); ++j) result.norms[j] += more.norms[j];
+    if (!result.non_finite) result.non_finite = more.non_finite;
+  }
+}
+
 // The step is deterministic: running it again with every value checked finds the first that is not finite.
-NonFinite Trainer::locate(std::vector<MicroBatch>& parts, uint64_t step) {
+NonFinite Trainer::locate(const TrainBatch& batch, std::vector<MicroBatch>& parts, uint64_t step) {
   zero_grad(model_->parameters(), *backend_);
   StepResult again;
-  for (MicroBatch& part : parts) accumulate(part, step, true, {}, again);  // their routes are complete by now
+  add_gradients(batch, parts, step, true, {}, again);  // the routes of the parts are complete by now
   zero_grad(model_->parameters(), *backend_);
   NonFinite unknown;
   unknown.op = "parameter gradient";
@@ -157,7 +196,8 @@ NonFinite Trainer::locate(std::vector<MicroBatch>& parts, uint64_t step) {
 
 void Trainer::rehearse(const TrainBatch& batch, const RouteTable& route) {
   StepResult ignored;
-  for (MicroBatch& part : cut(batch, route)) accumulate(part, 0, false, {}, ignored);
+  std::vector<MicroBatch> parts = cut(batch, route, options_.forward_excluded);
+  add_gradients(batch, parts, 0, false, {}, ignored);
   zero_grad(model_->parameters(), *backend_);
   zero_withheld(model_->parameters(), *backend_);
 }
@@ -171,8 +211,9 @@ StepResult Trainer::step(const TrainBatch& batch, const RouteTable& route, uint6
   StepResult result;
   zero_grad(model_->parameters(), *backend_);
   zero_withheld(model_->parameters(), *backend_);
-  std::vector<MicroBatch> parts = cut(batch, route);
-  for (MicroBatch& part : parts) accumulate(part, step, false, complete, result);
+  groups_.forget();
+  std::vector<MicroBatch> parts = cut(batch, route, options_.forward_excluded);
+  add_gradients(batch, parts, step, false, complete, result);
   result.clips = clip_blocks(model_->parameters(), *backend_, options_.clip);
 
   const auto finite = [](double v) { return std::isfinite(v); };
@@ -181,7 +222,7 @@ StepResult Trainer::step(const TrainBatch& batch, const RouteTable& route, uint6
       std::all_of(result.norms.begin(), result.norms.end(), finite) &&
       std::all_of(result.clips.begin(), result.clips.end(), [&](const BlockClip& c) { return finite(c.norm); });
   if (!sound) {
-    result.non_finite = locate(parts, step);
+    result.non_finite = locate(batch, parts, step);
     return result;
   }
   if (options_.withheld) result.withheld = clip_withheld(model_->parameters(), *backend_, options_.withheld_clip);

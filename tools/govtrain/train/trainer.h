@@ -32,6 +32,9 @@ struct TrainerOptions {
   int64_t micro_batch_rows = 0;  // 0: the whole batch at once
   double clip = 0;               // L2 norm per block; 0: off
   bool routed = true;            // false: plain training, no route table, no norms
+  // Where the route table is enforced; points other than backward need the technique 'scale', and `loss` no `withheld`.
+  // Under `loss` a step makes as many forward and backward passes as its examples have terms (autograd/enforcement.h).
+  Enforcement enforcement = Enforcement::backward;
   bool norms = true;
   // Keep what is withheld in this step (Parameter::withheld), clipped per block on its own to this norm; 0: not
   // clipped.
@@ -89,17 +92,20 @@ class Trainer {
 
  private:
   struct MicroBatch;
-  std::vector<MicroBatch> cut(const TrainBatch& batch, const RouteTable& route) const;
+  std::vector<MicroBatch> cut(const TrainBatch& batch, const RouteTable& route, bool forward_excluded) const;
   MicroBatch part(const TrainBatch& batch, const RouteTable& route, int first, int last) const;
+  void add_gradients(const TrainBatch& batch, std::vector<MicroBatch>& parts, uint64_t step, bool watch,
+                     const CompleteRoute& complete, StepResult& result);
   void forward_and_back(MicroBatch& part, uint64_t step, bool watch, const CompleteRoute& complete, StepResult& result);
   void accumulate(MicroBatch& part, uint64_t step, bool watch, const CompleteRoute& complete, StepResult& result);
-  NonFinite locate(std::vector<MicroBatch>& parts, uint64_t step);
+  NonFinite locate(const TrainBatch& batch, std::vector<MicroBatch>& parts, uint64_t step);
 
   Transformer* model_;
   Backend* backend_;
   TrainerOptions options_;
   SkipPlan plan_;
   Optimizer optimizer_;
+  ProfileGroups groups_;  // of Enforcement::optimizer
 };
 
 }  // namespace govtrain
