@@ -147,6 +147,35 @@ TEST_CASE("revoked on a later day: the same bits as the same schedule with those
   check_again(tiny, "run", settings, 10);
 }
 
+TEST_CASE("revoked later, by every granularity, technique and withheld mode: the schedule with those slots empty",
+          "[temporal][slow]") {
+  const TinyRun tiny;
+  put(tiny.path("revoked.txt"), "2026-06-03 source:doc-1?\n");
+  const auto gone = [](const json& meta) {
+    const std::string source = meta.at("source");
+    return source.size() == 6 && source.rfind("doc-1", 0) == 0;
+  };
+  const std::vector<std::vector<std::string>> ways = {{"routing.technique=[boundary]"},
+                                                      {"routing.technique=[scale, residual_gate]"},
+                                                      {"routing.withheld=quarantine"},
+                                                      {"routing.withheld=shadow"},
+                                                      {"blocks.by=role", "routing.technique=[residual_gate]"},
+                                                      {"blocks.by=head", "routing.technique=[attention_gate]"},
+                                                      {"blocks.by=channels", "blocks.ranges=2"},
+                                                      {"blocks.by=tensor"}};
+  int number = 0;
+  for (const auto& way : ways) {
+    INFO(way.front() << " " << way.back());
+    const std::string out = "run" + std::to_string(number++);
+    const auto settings =
+        with(simulated, with(way, {"train.steps=16", "policy.revocations=" + tiny.path("revoked.txt")}));
+    REQUIRE(tiny.run("corpus", out, settings) == 0);
+    const auto model = trained(tiny, out);
+    CHECK(same_weights(*model, *reference(tiny, out, 11, gone)->model));
+    CHECK_FALSE(same_weights(*model, *reference(tiny, out, 12, gone)->model));  // the test can fail
+  }
+}
+
 TEST_CASE("a licence that ends in mid-run: weight zero from that step on, and a record before it", "[temporal][slow]") {
   const TinyRun tiny;
   std::string policy = tiny.read("policy.yaml");
