@@ -1,10 +1,11 @@
-// Whole runs in every combination of granularity, technique and withheld mode, and with profiles that follow surprisal,
-// representations or a controller: laws 2, 3 and 8 through the real program, zero bits. The same combinations on random
-// models: tests/models/combinations_test.cpp.
+// Whole runs in every combination of granularity, technique, enforcement point and withheld mode, and with profiles
+// that follow surprisal, representations or a controller: laws 2, 3 and 8 through the real program, zero bits. The same
+// combinations on random models: tests/models/combinations_test.cpp.
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <fstream>
+#include <thread>
 
 #include "core/file.h"
 #include "tests/tools/tiny_run.h"
@@ -55,7 +56,9 @@ std::vector<DividedBy> divisions(const TinyRun& tiny) {
 std::vector<Way> ways(const DividedBy& d) {
   std::vector<Way> out = {{"scale", {}, ""},
                           {"quarantine", {"routing.withheld=quarantine"}, ""},
-                          {"shadow", {"routing.withheld=shadow", "routing.shadow.every=5"}, ""}};
+                          {"shadow", {"routing.withheld=shadow", "routing.shadow.every=5"}, ""},
+                          {"optimizer", {"routing.enforcement=optimizer"}, ""},
+                          {"loss", {"routing.enforcement=loss"}, ""}};
   for (const std::string& t : d.techniques) out.push_back({t, {"routing.technique=[" + t + "]"}, ""});
   const Settings last = {"routing.technique=[" + d.techniques.back() + "]"};
   out.push_back({"bands", last, "entropy: {profiles: [part, full], warmup: 12, update_every: 2, window: 30}\n"});
@@ -79,10 +82,27 @@ void write_policy(const TinyRun& tiny, const DividedBy& d, const Way& way) {
                                           << way.section;
 }
 
-void run(const TinyRun& tiny, const std::string& corpus, const std::string& out, const Settings& settings) {
-  const int status = tiny.run(corpus, out, settings);
-  INFO(tiny.read(out + ".log"));
-  REQUIRE(status == 0);
+struct Run {
+  std::string corpus, out;
+  Settings settings;
+};
+
+// At the same time, of different corpora.
+void run(const TinyRun& tiny, const std::vector<Run>& runs) {
+  std::vector<int> status(runs.size(), -1);
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < runs.size(); ++i) {
+    threads.emplace_back([&, i] {
+      const std::string& corpus = runs[i].corpus;
+      const Settings own = {"data.cache=" + tiny.path("cache-" + corpus), "run.name=" + corpus};  // and key, by name
+      status[i] = tiny.run(corpus, runs[i].out, runs[i].settings + own);
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  for (size_t i = 0; i < runs.size(); ++i) {
+    INFO(tiny.read(runs[i].out + ".log"));
+    REQUIRE(status[i] == 0);
+  }
 }
 
 std::vector<std::string> trained_leaves(const TinyRun::Log& log) {
@@ -127,8 +147,7 @@ void check_law_2(const TinyRun& tiny, const std::string& name, const Settings& s
       settings + Settings{"train.steps=1",        "train.tokens_per_step=40000", "data.validation_fraction=0",
                           "optim.warmup_steps=0", "optim.schedule=constant",     "optim.kind=sgd",
                           "model.tied_head=false"};
-  run(tiny, "all", name + "-one", one);
-  run(tiny, "replaced", name + "-other", one);
+  run(tiny, {{"all", name + "-one", one}, {"replaced", name + "-other", one}});
   const auto a = trained(tiny, name + "-one"), b = trained(tiny, name + "-other");
   const auto kept = kept_out(tiny, name + "-one");
   int64_t leaks = 0, out = 0, reached = 0;
@@ -148,10 +167,8 @@ void check_law_2(const TinyRun& tiny, const std::string& name, const Settings& s
 
 }  // namespace
 
-TEST_CASE(
-    "laws 2, 3 and 8 of runs in every combination of granularity, technique, withheld mode and what moves "
-    "profiles",
-    "[slow]") {
+TEST_CASE("laws 2, 3 and 8 of runs in every combination of granularity, technique, enforcement and withheld mode",
+          "[slow]") {
   const TinyRun tiny;
   std::ofstream(tiny.path("blocks.yaml"))
       << "blocks: b\nversion: 1\nlist:\n  - {name: one, owns: [{heads: 0}, {channels: 0%-50%}]}\n"
@@ -178,17 +195,18 @@ TEST_CASE(
       write_policy(tiny, d, way);
       const Settings settings = small + Settings{"blocks.by=" + d.by} + d.settings + way.settings;
       const std::string name = d.by + "-" + way.name;
-      run(tiny, "all", name, settings + Settings{"run.threads=1"});
       const Settings other = settings + Settings{"run.threads=2"};
-      run(tiny, "without", name + "-without", other + Settings{"train.max_minutes=0.000001"});  // stops after a step
-      run(tiny, "without", name + "-without", other + Settings{"run.resume=auto"});
+      const std::string without_name = name + "-without";
+      run(tiny, {{"all", name, settings + Settings{"run.threads=1"}},
+                 {"without", without_name, other + Settings{"train.max_minutes=0.000001"}}});  // stops after a step
+      run(tiny, {{"without", without_name, other + Settings{"run.resume=auto"}}});
       for (const std::string file : {"model.safetensors", "optimizer.safetensors", "withheld.safetensors"}) {
         const bool there = file[0] != 'w' || way.name == "quarantine" || way.name == "shadow";
         const std::string digest = tiny.final_sha256(name, file);
         CHECK((digest.size() == 64) == there);
-        if (there) CHECK(digest == tiny.final_sha256(name + "-without", file));
+        if (there) CHECK(digest == tiny.final_sha256(without_name, file));
       }
-      CHECK(trained_leaves(tiny.log(name)) == trained_leaves(tiny.log(name + "-without")));
+      CHECK(trained_leaves(tiny.log(name)) == trained_leaves(tiny.log(without_name)));
       if (way.section.empty()) check_law_2(tiny, name, settings);
     }
   }
