@@ -1,5 +1,7 @@
 #include "autograd/factors.h"
 
+#include <fmt/format.h>
+
 #include "core/error.h"
 
 namespace govtrain {
@@ -21,14 +23,16 @@ const char* kind_name(Factor::Kind kind) {
 
 }  // namespace
 
-void check_factor(const Parameter& p, const Factor& f, const Rows& rows) {
+void check_factor(const Parameter& p, const Factor& f, const Rows& rows, int64_t needed) {
   const bool vector = f.kind == Factor::Kind::gain || f.kind == Factor::Kind::bias;
   const bool uses_x = f.kind == Factor::Kind::outer || f.kind == Factor::Kind::gain;
   const int64_t dy_cols = f.kind == Factor::Kind::outer ? p.rows() : p.cols();
-  if (vector != p.is_vector() || f.dy.rows != rows.total() || f.dy.cols != dy_cols ||
-      (uses_x && (f.x.rows != rows.total() || f.x.cols != p.cols()))) {
+  if (vector != p.is_vector() || f.dy.rows < needed || f.dy.rows > rows.total() || f.dy.cols != dy_cols ||
+      (uses_x && (f.x.rows != f.dy.rows || f.x.cols != p.cols()))) {
+    const std::string expected =
+        needed == rows.total() ? fmt::format("{}", needed) : fmt::format("{} to {}", needed, rows.total());
     throw Error("param_grad", "{} factor for '{}' [{}, {}]; expected dy [{}, {}], got dy [{}, {}], x [{}, {}]",
-                kind_name(f.kind), p.name(), p.rows(), p.cols(), rows.total(), dy_cols, f.dy.rows, f.dy.cols, f.x.rows,
+                kind_name(f.kind), p.name(), p.rows(), p.cols(), expected, dy_cols, f.dy.rows, f.dy.cols, f.x.rows,
                 f.x.cols);
   }
 }

@@ -17,8 +17,8 @@ inline MutView rectangle(const Tensor& t, const Parameter::Slice& s) {
   return t.view().block(s.row_begin, s.row_end - s.row_begin, s.col_begin, s.col_end - s.col_begin);
 }
 
-// Throws Error when the shapes differ.
-void check_factor(const Parameter& p, const Factor& factor, const Rows& rows);
+// Throws Error when the shapes differ. A factor has the leading rows of the batch, `needed` of them or more.
+void check_factor(const Parameter& p, const Factor& factor, const Rows& rows, int64_t needed);
 
 // The factors whose contraction is the slice's rectangle of the gradient. Columns of dy and x select; for scatter, rows
 // of dy whose index lies outside become 0. They may point into `copies` and `indices`.

@@ -65,20 +65,29 @@ Var attention(Var q, Var k, Var v, const AttentionOptions& options) {
   Tensor out = tape.make(qt.rows(), qt.cols());
   Tensor lse = tape.make(qt.rows(), heads);
   backend.attention(qt.cview(), kt.cview(), vt.cview(), tape.rows(), heads, kv_heads, scale, out.view(), lse.view());
-  return tape.record("attention", out, {qn, kn, vn}, {}, [=](Backward& back, const Tensor& dy) {
-    Tensor dq = back.make(qt.rows(), qt.cols());
-    Tensor dk = back.make(kt.rows(), kt.cols());
-    Tensor dv = back.make(vt.rows(), vt.cols());
-    back.backend().attention_backward(qt.cview(), kt.cview(), vt.cview(), out.cview(), lse.cview(), dy.cview(),
-                                      back.rows(), heads, kv_heads, scale, dq.view(), dk.view(), dv.view());
+  const int64_t active = tape.active_rows({qn, kn, vn}, {});
+  const Tensor kept = tape.leading(out, active);
+  for (Tensor* t : {&qt, &kt, &vt, &lse}) *t = tape.leading(*t, active);
+  const auto backward = [=](Backward& back, const Tensor& dy) {
+    const Rows& rows = back.rows();
+    const int64_t n = rows.total();
+    Tensor dq = back.make(n, qt.cols());
+    Tensor dk = back.make(n, kt.cols());
+    Tensor dv = back.make(n, vt.cols());
+    back.backend().attention_backward(qt.cview().row_range(0, n), kt.cview().row_range(0, n),
+                                      vt.cview().row_range(0, n), kept.cview().row_range(0, n),
+                                      lse.cview().row_range(0, n), dy.cview(), rows, heads, kv_heads, scale, dq.view(),
+                                      dk.view(), dv.view());
     if (base > 0) {
-      back.backend().rope(dq.view(), back.rows(), start, head_dim, base, -1);
-      back.backend().rope(dk.view(), back.rows(), start, head_dim, base, -1);
+      const auto first = std::span(start).first(start.empty() ? 0 : static_cast<size_t>(rows.examples()));
+      back.backend().rope(dq.view(), rows, first, head_dim, base, -1);
+      back.backend().rope(dk.view(), rows, first, head_dim, base, -1);
     }
     if (back.needs(qn)) back.give(qn, dq);
     if (back.needs(kn)) back.give(kn, dk);
     if (back.needs(vn)) back.give(vn, dv);
-  });
+  };
+  return tape.record("attention", std::move(out), {qn, kn, vn}, {}, backward, kept);
 }
 
 }  // namespace govtrain

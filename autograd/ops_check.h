@@ -33,6 +33,11 @@ inline std::span<const float> vector_of(const Parameter* p) {
 
 inline std::span<float> span_of(const Tensor& t) { return {t.data(), static_cast<size_t>(t.size())}; }
 
+// Of a vector with one value for each row: those of the leading rows.
+inline std::span<const float> leading(const Tensor& t, int64_t rows) {
+  return std::span<const float>(t.data(), static_cast<size_t>(t.size())).first(static_cast<size_t>(rows));
+}
+
 inline Factor bias_factor(const Tensor& dy) {
   Factor f;
   f.kind = Factor::Kind::bias;

@@ -4,9 +4,9 @@
 namespace govtrain {
 namespace {
 
-// Where to write the gradient of a saved input: over it, when this was its last holder.
-Tensor over(Backward& back, const Tensor& saved) {
-  return saved.unique() ? saved : back.make(saved.rows(), saved.cols());
+// Where to write the gradient [rows of dy] of a saved input: over it, when this was its last holder.
+Tensor over(Backward& back, const Tensor& saved, const Tensor& dy) {
+  return saved.unique() && saved.rows() == dy.rows() ? saved : back.make(dy.rows(), saved.cols());
 }
 
 Var activation(const char* op, Activation kind, const Var& x) {
@@ -14,10 +14,11 @@ Var activation(const char* op, Activation kind, const Var& x) {
   Tape& tape = x.tape();
   Tensor y = tape.make(x.rows(), x.cols());
   tape.backend().activation(kind, x.view(), y.view());
+  const Tensor kept = x.kept(tape.active_rows({x.node()}, {}));
   return tape.record(op, std::move(y), {x.node()}, {},
-                     [kind, input = x.value(), node = x.node()](Backward& back, const Tensor& dy) {
-                       const Tensor dx = over(back, input);
-                       back.backend().activation_dx(kind, dy.cview(), input.cview(), dx.view());
+                     [kind, input = kept, node = x.node()](Backward& back, const Tensor& dy) {
+                       const Tensor dx = over(back, input, dy);
+                       back.backend().activation_dx(kind, dy.cview(), input.cview().row_range(0, dy.rows()), dx.view());
                        back.give(node, dx);
                      });
 }
@@ -32,12 +33,15 @@ Var gated(Activation kind, const Var& gate, const Var& up) {
   Tape& tape = gate.tape();
   Tensor y = tape.make(gate.rows(), gate.cols());
   tape.backend().gated(kind, gate.view(), up.view(), y.view());
+  const int64_t rows = tape.active_rows({gate.node(), up.node()}, {});
   return tape.record("gated", std::move(y), {gate.node(), up.node()}, {},
-                     [kind, g = gate.value(), u = up.value(), gate_node = gate.node(), up_node = up.node()](
+                     [kind, g = gate.kept(rows), u = up.kept(rows), gate_node = gate.node(), up_node = up.node()](
                          Backward& back, const Tensor& dy) {
-                       const Tensor dgate = over(back, g);
-                       const Tensor dup = over(back, u);
-                       back.backend().gated_dx(kind, dy.cview(), g.cview(), u.cview(), dgate.view(), dup.view());
+                       const int64_t n = dy.rows();
+                       const Tensor dgate = over(back, g, dy);
+                       const Tensor dup = over(back, u, dy);
+                       back.backend().gated_dx(kind, dy.cview(), g.cview().row_range(0, n), u.cview().row_range(0, n),
+                                               dgate.view(), dup.view());
                        if (back.needs(gate_node)) back.give(gate_node, dgate);
                        if (back.needs(up_node)) back.give(up_node, dup);
                      });
@@ -70,7 +74,9 @@ Var dropout(Var x, float rate) {
   tape.backend().dropout(xt.cview(), tape.rows(), key, rate, y.view());
   return tape.record("dropout", y, {node}, {}, [key, rate, node](Backward& back, const Tensor& dy) {
     const Tensor dx = back.make(dy.rows(), dy.cols());
-    back.backend().dropout(dy.cview(), back.rows(), key, rate, dx.view());
+    DropoutKey part = key;
+    part.example_ids = key.example_ids.first(static_cast<size_t>(back.rows().examples()));
+    back.backend().dropout(dy.cview(), back.rows(), part, rate, dx.view());
     back.give(node, dx);
   });
 }

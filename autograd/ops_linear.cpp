@@ -15,18 +15,20 @@ Var linear(const Var& x, Parameter& w, Parameter* b) {
   tape.backend().linear(x.view(), w.value().cview(), vector_of(b), y.view());
   std::vector<const Parameter*> uses{&w};
   if (b != nullptr) uses.push_back(b);
+  const Tensor kept = x.kept(tape.active_rows({x.node()}, uses));
   return tape.record("linear", std::move(y), {x.node()}, std::move(uses),
-                     [&w, b, input = x.value(), node = x.node()](Backward& back, const Tensor& dy) mutable {
+                     [&w, b, input = kept, node = x.node()](Backward& back, const Tensor& dy) mutable {
                        Factor outer;
                        outer.kind = Factor::Kind::outer;
                        outer.dy = dy.cview();
-                       outer.x = input.cview();
+                       outer.x = input.cview().row_range(0, dy.rows());
                        back.parameters().add(w, outer, {dy, input});
                        if (b != nullptr) back.parameters().add(*b, bias_factor(dy), {dy});
                        input = {};  // before the next allocation, which may have its place
                        if (!back.needs(node)) return;
-                       const Backward::Slot dx = back.slot(node, dy.rows(), w.cols());
-                       back.backend().linear_dx(dy.cview(), w.value().cview(), dx.view, dx.add);
+                       const Backward::Slot dx = back.slot(node, w.cols());
+                       back.backend().linear_dx(dy.cview().row_range(0, dx.view.rows), w.value().cview(), dx.view,
+                                                dx.add);
                      });
 }
 

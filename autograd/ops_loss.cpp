@@ -31,7 +31,8 @@ Losses cross_entropy(Var logits, std::span<const int32_t> target, std::span<floa
 
   Tensor value = tape.make(rows.examples(), 1);
   value.assign(std::vector<float>(losses.nll.begin(), losses.nll.end()));
-  if (!differentiate) dlogits = {};
+  // Of the rows that nobody learns from nothing is kept.
+  dlogits = differentiate ? tape.leading(dlogits, tape.active_rows({node}, {})) : Tensor();
   losses.var = tape.record(
       "cross_entropy", std::move(value), {node}, {}, [dlogits, node](Backward& back, const Tensor& coefficient) {
         const Tensor factors = coefficient.host();

@@ -26,7 +26,17 @@ Tensor zeros_like(const Parameter& p, Backend& backend) {
   return t;
 }
 
+// The end of the leading examples of which some has a weight that is not 0.
+int reach_of(const std::vector<float>& weight) {
+  const auto last = std::find_if(weight.rbegin(), weight.rend(), [](float w) { return w != 0.0f; });
+  return static_cast<int>(weight.rend() - last);
+}
+
 }  // namespace
+
+Rows leading_examples(const Rows& rows, int n) {
+  return Rows(std::vector<int32_t>(rows.offsets().begin(), rows.offsets().begin() + n + 1));
+}
 
 ParamGrad::ParamGrad(ParameterSet& set, Backend& backend, const Rows& rows)
     : set_(&set),
@@ -34,6 +44,7 @@ ParamGrad::ParamGrad(ParameterSet& set, Backend& backend, const Rows& rows)
       rows_(&rows),
       blocks_(set.blocks()),
       active_(set.size(), true),
+      reach_(set.size(), rows.examples()),
       pending_(set.size()) {
   for (size_t i = 0; i < set.size(); ++i) {
     if (!set[i].grad_.defined()) set[i].grad_ = zeros_like(set[i], backend);
@@ -67,6 +78,7 @@ ParamGrad::ParamGrad(ParameterSet& set, Backend& backend, const Rows& rows, cons
   }
   const std::vector<double> zeros(options.norms ? examples * static_cast<size_t>(blocks_) : 0, 0.0);
   norm2_ = std::make_shared<Buffer<double>>(zeros, backend.allocator());
+  std::vector<int> reach;
   for (int b = 0; b < blocks_; ++b) {
     weight_.push_back(own.column(b));
     std::vector<float> rest;
@@ -75,18 +87,16 @@ ParamGrad::ParamGrad(ParameterSet& set, Backend& backend, const Rows& rows, cons
       if (!std::isfinite(w)) throw Error("param_grad", "weight of example {} in block {} is not finite", e, b);
       if (options.withheld) rest.push_back(w < 1.0f ? 1.0f - w : 0.0f);
     }
-    const auto some = [](const std::vector<float>& v) {
-      return std::any_of(v.begin(), v.end(), [](float w) { return w != 0.0f; });
-    };
-    admits_.push_back(some(weight_.back()));
-    withholds_.push_back(some(rest));
+    reach.push_back(std::max(reach_of(weight_.back()), reach_of(rest)));
+    admits_.push_back(reach_of(weight_.back()) > 0);
+    withholds_.push_back(reach_of(rest) > 0);
     withheld_.push_back(std::move(rest));
   }
   for (size_t i = 0; i < set.size(); ++i) {
     Parameter& p = set[i];
-    active_[i] = std::any_of(p.slices_.begin(), p.slices_.end(), [&](const Parameter::Slice& s) {
-      return admits_[static_cast<size_t>(s.block)] || withholds_[static_cast<size_t>(s.block)];
-    });
+    reach_[i] = 0;
+    for (const Parameter::Slice& s : p.slices_) reach_[i] = std::max(reach_[i], reach[static_cast<size_t>(s.block)]);
+    active_[i] = reach_[i] > 0;
     if (options.withheld && !p.withheld_.defined()) p.withheld_ = zeros_like(p, backend);
     if (options.withheld && p.withholds_.size() != p.slices_.size()) p.withholds_.assign(p.slices_.size(), false);
     if (options.groups != nullptr && !p.group_.defined()) p.group_ = zeros_like(p, backend);
@@ -110,7 +120,7 @@ void ParamGrad::expect(const Parameter& p) {
 
 void ParamGrad::add(Parameter& p, const Factor& factor, std::vector<Tensor> keep, std::shared_ptr<const void> index) {
   if (!active(p)) return;
-  check_factor(p, factor, *rows_);
+  check_factor(p, factor, *rows_, rows_->offsets()[static_cast<size_t>(reach(p))]);
   Pending& pending = pending_[static_cast<size_t>(p.index())];
   if (pending.uses == 0) throw Error("param_grad", "a use of '{}' that was not announced", p.name());
   --pending.uses;
@@ -123,49 +133,55 @@ void ParamGrad::add(Parameter& p, const Factor& factor, std::vector<Tensor> keep
   for (Tensor& t : keep) pending.keep.push_back(std::move(t));
   if (index) pending.indices.push_back(std::move(index));
   if (pending.uses > 0) return;
-  options_.groups != nullptr ? contract_groups(p, pending.factors) : contract(p, pending.factors);
+  const Rows rows = leading_examples(*rows_, reach(p));
+  for (Factor& f : pending.factors) {
+    f.dy = f.dy.row_range(0, rows.total());
+    if (f.x.data != nullptr) f.x = f.x.row_range(0, rows.total());
+  }
+  options_.groups != nullptr ? contract_groups(p, pending.factors, rows) : contract(p, pending.factors, rows);
   pending = {};
 }
 
-void ParamGrad::contract(Parameter& p, const std::vector<Factor>& factors) {
+void ParamGrad::contract(Parameter& p, const std::vector<Factor>& factors, const Rows& rows) {
+  const auto examples = static_cast<size_t>(rows.examples());
   for (size_t k = 0; k < p.slices_.size(); ++k) {
     const Parameter::Slice& s = p.slices_[k];
     const auto b = static_cast<size_t>(s.block);
     if (!admits_[b] && !withholds_[b]) continue;
     Contraction how;
-    how.weight = weight_[b];
-    if (options_.norms) how.norm2 = norms_of(b);
+    how.weight = std::span<const float>(weight_[b]).first(examples);
+    if (options_.norms) how.norm2 = norms_of(b, examples);
     if (withholds_[b]) {
-      how.withheld = withheld_[b];
+      how.withheld = std::span<const float>(withheld_[b]).first(examples);
       how.withheld_grad = rectangle(p.withheld_, s);
     }
-    contract_slice(p, s, factors, how, p.grad_);
+    contract_slice(p, s, factors, rows, how, p.grad_);
     if (admits_[b]) p.touched_[k] = true;
     if (withholds_[b]) p.withholds_[k] = true;
   }
 }
 
-std::span<double> ParamGrad::norms_of(size_t b) const {
-  return norm2_->span().subspan(b * weight_[b].size(), weight_[b].size());
+std::span<double> ParamGrad::norms_of(size_t b, size_t examples) const {
+  return norm2_->span().subspan(b * weight_[b].size(), examples);
 }
 
 void ParamGrad::contract_slice(const Parameter& p, const Parameter::Slice& s, const std::vector<Factor>& factors,
-                               const Contraction& how, const Tensor& into) const {
+                               const Rows& rows, const Contraction& how, const Tensor& into) const {
   if (covers(s, p)) {
-    backend_->contract(factors, *rows_, how, into.view());
+    backend_->contract(factors, rows, how, into.view());
   } else if (factors.size() == 1 && factors[0].kind == Factor::Kind::scatter) {
-    contract_scattered(s, factors[0], how, rectangle(into, s));
+    contract_scattered(s, factors[0], rows, how, rectangle(into, s));
   } else {
     std::vector<Tensor> copies;
     std::vector<std::vector<int32_t>> indices;
     const std::vector<Factor> part = restrict_to(p, s, factors, *backend_, copies, indices);
-    backend_->contract(part, *rows_, how, rectangle(into, s));
+    backend_->contract(part, rows, how, rectangle(into, s));
   }
 }
 
-void ParamGrad::contract_scattered(const Parameter::Slice& s, const Factor& factor, const Contraction& how,
-                                   MutView grad) const {
-  const ScatteredPart part(s, factor, *rows_, *backend_);
+void ParamGrad::contract_scattered(const Parameter::Slice& s, const Factor& factor, const Rows& rows,
+                                   const Contraction& how, MutView grad) const {
+  const ScatteredPart part(s, factor, rows, *backend_);
   if (part.index.empty()) return;
   std::vector<float> weight, withheld;
   std::vector<double> norm2, all(how.norm2.size());  // on the host
@@ -214,10 +230,10 @@ void ParamGrad::enter_first_group() {
   options_.groups->withheld_ = options_.withheld;
 }
 
-void ParamGrad::contract_groups(Parameter& p, const std::vector<Factor>& factors) {
+void ParamGrad::contract_groups(Parameter& p, const std::vector<Factor>& factors, const Rows& rows) {
   enter_first_group();
   summed_[static_cast<size_t>(p.index())] = true;
-  std::vector<float> members(runs_.of.size());
+  std::vector<float> members(static_cast<size_t>(rows.examples()));
   for (size_t k = 0; k < p.slices_.size(); ++k) {
     const Parameter::Slice& s = p.slices_[k];
     const auto b = static_cast<size_t>(s.block);
@@ -227,8 +243,8 @@ void ParamGrad::contract_groups(Parameter& p, const std::vector<Factor>& factors
         for (size_t e = 0; e < members.size(); ++e) members[e] = runs_.of[e] == static_cast<int>(g) ? 1.0f : 0.0f;
         Contraction how;
         how.weight = members;
-        if (options_.norms) how.norm2 = norms_of(b);
-        contract_slice(p, s, factors, how, p.group_);
+        if (options_.norms) how.norm2 = norms_of(b, members.size());
+        contract_slice(p, s, factors, rows, how, p.group_);
         p.grouped_[k] = true;
       }
       if (g + 1 < runs_.profile.size()) ProfileGroups::fold(p, k, w, options_.withheld, *backend_);

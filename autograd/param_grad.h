@@ -57,6 +57,9 @@ struct ParamGradOptions {
   ProfileGroups* groups = nullptr;
 };
 
+// The first n examples of a batch.
+Rows leading_examples(const Rows& rows, int n);
+
 // The gradients of one batch (or micro-batch). They are added to what the parameters already hold: several
 // micro-batches give the same bits as one batch of the same examples in the same order.
 class ParamGrad {
@@ -71,13 +74,17 @@ class ParamGrad {
 
   // False when nobody is admitted to any slice of `p`: its gradient need not be computed.
   bool active(const Parameter& p) const { return active_[static_cast<size_t>(p.index())]; }
+  // The end of the leading examples of which some is admitted to `p`: rows of later ones are not needed. In plain
+  // training all of them.
+  int reach(const Parameter& p) const { return reach_[static_cast<size_t>(p.index())]; }
   // The table's weights of a block, one for each example, for gates; empty in plain training, which has none.
   std::span<const float> gate_weights(int block) const { return gate_[static_cast<size_t>(block)]; }
   // Whether a gate of this block lets any example through.
   bool gate_opens(int block) const;
   // Announces one use; Tape::backward does so for every use that it will reach, before the first add.
   void expect(const Parameter& p);
-  // One use's factor. `keep` and `index` own what the factor points into. Does nothing when `p` is not active.
+  // One use's factor, of the leading rows of the batch up to reach(p) or more. `keep` and `index` own what the factor
+  // points into. Does nothing when `p` is not active.
   // Throws Error when the factor does not fit the parameter or was not announced.
   void add(Parameter& p, const Factor& factor, std::vector<Tensor> keep, std::shared_ptr<const void> index = nullptr);
   // Throws Error when an announced use did not arrive.
@@ -95,13 +102,15 @@ class ParamGrad {
     std::vector<std::shared_ptr<const void>> indices;
   };
   ParamGrad(ParameterSet& set, Backend& backend, const Rows& rows);
-  void contract(Parameter& p, const std::vector<Factor>& factors);
+  // Factors and `rows` are those of the leading examples up to reach(p).
+  void contract(Parameter& p, const std::vector<Factor>& factors, const Rows& rows);
   void contract_slice(const Parameter& p, const Parameter::Slice& s, const std::vector<Factor>& factors,
-                      const Contraction& how, const Tensor& into) const;
-  void contract_scattered(const Parameter::Slice& s, const Factor& factor, const Contraction& how, MutView grad) const;
-  std::span<double> norms_of(size_t block) const;
+                      const Rows& rows, const Contraction& how, const Tensor& into) const;
+  void contract_scattered(const Parameter::Slice& s, const Factor& factor, const Rows& rows, const Contraction& how,
+                          MutView grad) const;
+  std::span<double> norms_of(size_t block, size_t examples) const;
   void enter_first_group();
-  void contract_groups(Parameter& p, const std::vector<Factor>& factors);
+  void contract_groups(Parameter& p, const std::vector<Factor>& factors, const Rows& rows);
 
   ParameterSet* set_;
   Backend* backend_;
@@ -116,6 +125,7 @@ class ParamGrad {
   std::vector<bool> admits_;                  // [B] some weight is not 0
   std::vector<bool> withholds_;               // [B]
   std::vector<bool> active_;                  // per parameter
+  std::vector<int> reach_;                    // per parameter
   std::vector<Pending> pending_;              // per parameter
   ProfileRuns runs_;                          // with groups
   bool entered_ = false;                      // the first run is the group that is open

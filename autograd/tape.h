@@ -2,13 +2,16 @@
 // one loop, without recursion. Knows nothing of routing (param_grad.h) nor of arithmetic (kernels/backend.h).
 //
 // Memory: a value lives as long as a Var or a backward closure holds it, so what backward does not need goes when the
-// model drops its Var; a gradient lives from its first contribution until its producer has run. A tape that is told
-// beforehand which parameters can receive a gradient records nothing below the lowest of them: those activations are
-// not kept at all.
+// model drops its Var; a gradient lives from its first contribution until its producer has run.
+//
+// A tape that is told beforehand which examples can reach which parameters goes back, at every op, over the leading
+// examples only: up to the last one that is admitted to a parameter at the op or below it. Of the others' rows nothing
+// is computed, and nothing is kept. The shorter the lower the op, if the batch is in order; right in any order.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -39,13 +42,18 @@ class Var {
   int64_t cols() const { return value_.cols(); }
   // Gives the value away and leaves this handle empty.
   Tensor take() { return std::move(value_); }
+  // What backward is to hold of the value: at least its leading `rows` rows, in a copy that the handles of this value
+  // share; the value itself when that is all of it; nothing for 0.
+  Tensor kept(int64_t rows) const;
 
  private:
   friend class Tape;
-  Var(Tape* tape, int node, Tensor value) : tape_(tape), node_(node), value_(std::move(value)) {}
+  Var(Tape* tape, int node, Tensor value)
+      : tape_(tape), node_(node), value_(std::move(value)), kept_(std::make_shared<Tensor>()) {}
   Tape* tape_ = nullptr;
   int node_ = -1;
   Tensor value_;
+  std::shared_ptr<Tensor> kept_;  // a copy of leading rows, once there is one
 };
 
 static_assert(!std::is_convertible_v<Parameter, Var> && !std::is_convertible_v<Parameter&, Var> &&
@@ -104,16 +112,22 @@ class Tape {
   const ParamGrad* known() const { return known_; }
   // For ops. A value through which no gradient goes.
   Var constant(Tensor value) { return Var(this, -1, std::move(value)); }
+  // For ops, before record(): the leading rows of the batch that the backward of such a node may be given, so what it
+  // has to hold. 0 when it will not be recorded.
+  int64_t active_rows(const std::vector<int>& inputs, const std::vector<const Parameter*>& uses) const;
+  // The leading rows of a value: itself when that is all of it, nothing for 0, else a copy.
+  Tensor leading(const Tensor& value, int64_t rows) const;
   // For ops. Adds a node: `inputs` are node numbers (-1 allowed), `uses` the parameters whose factors its backward
-  // hands over. Backward receives the gradient of the result, shaped like it. In eval mode, and where no gradient is
-  // needed, only wraps the value: what the closure holds is let go.
+  // hands over. Backward receives the gradient of the result's leading rows, at most active_rows() of them, whole
+  // examples. In eval mode, and where no gradient is needed, only wraps the value: what the closure holds is let go.
+  // `kept`: leading rows of the result that the closure holds anyway.
   using BackwardFn = std::function<void(Backward&, const Tensor& dy)>;
   Var record(const char* op, Tensor value, std::vector<int> inputs, std::vector<const Parameter*> uses,
-             BackwardFn backward);
+             BackwardFn backward, const Tensor& kept = {});
 
   // Runs backward from sum_e coefficient[e] * nll[e], and leaves the parameter gradients in `grads`. Below the lowest
-  // parameter that is active for this batch nothing is computed. Once per tape. Throws Error when `grads` admits a
-  // parameter that was used where nothing was recorded.
+  // parameter that is active for this batch nothing is computed. Once per tape. Throws Error when `grads` admits an
+  // example to a parameter that was used where nothing of that example was recorded.
   void backward(const Losses& losses, std::span<const float> coefficient, ParamGrad& grads);
 
   // Checks every later result and gradient; costs a pass over each. To find the origin of a loss or norm that is not
@@ -128,10 +142,15 @@ class Tape {
     std::vector<int> inputs;
     std::vector<const Parameter*> uses;
     BackwardFn backward;
+    int examples = 0;     // leading ones whose rows it was recorded for; in backward, those that are gone back over
+    bool by_rows = true;  // the value has the batch's rows, not one row for each example
     Tensor grad;
     bool needed = false;
   };
-  void watch(size_t node, const char* op, View value, bool in_backward);
+  int active_examples(const std::vector<int>& inputs, const std::vector<const Parameter*>& uses,
+                      const ParamGrad& grads) const;
+  bool unreached(const std::vector<int>& inputs, const std::vector<const Parameter*>& uses) const;
+  void watch(size_t node, const char* op, View value, bool by_rows, bool in_backward);
 
   Backend* backend_;
   const Rows* rows_;
@@ -146,33 +165,38 @@ class Tape {
   std::vector<Node> nodes_;
 };
 
-// What a backward closure may do. Gradients of inputs that nothing below needs are not asked for.
+// What a backward closure may do. Gradients of inputs that nothing below needs are not asked for; of the others, those
+// of the leading rows that something below needs, which may be fewer than dy has.
 class Backward {
  public:
   // Whether the gradient of this node leads to an active parameter. False for -1.
   bool needs(int node) const { return node >= 0 && tape_->nodes_[static_cast<size_t>(node)].needed; }
-  // Where to put the gradient of a node: a buffer [rows, cols], to be overwritten or (add) to be added to.
+  // Where to put the gradient of a node: a buffer [rows that it needs, cols], to be overwritten or (add) to be added
+  // to.
   struct Slot {
     MutView view;
     bool add;
   };
-  Slot slot(int node, int64_t rows, int64_t cols);
-  // The same, shaped like dy. For ops that may write over dy when they have done with it: the first gradient of the
-  // node takes dy's storage if nobody else holds it.
+  Slot slot(int node, int64_t cols);
+  // The same, of dy's columns. For ops that may write over dy when they have done with it: the first gradient of the
+  // node takes dy's storage if nobody else holds it and the rows are the same.
   Slot slot_over(int node, const Tensor& dy);
-  // Adds a finished gradient; takes it over without a copy if it is the first.
+  // Adds a finished gradient, of as many rows as dy has; takes it over without a copy if it is the first and whole.
   void give(int node, const Tensor& grad);
 
   ParamGrad& parameters() const { return *grads_; }
   Tensor make(int64_t rows, int64_t cols) const { return tape_->make(rows, cols); }
   Backend& backend() const { return tape_->backend(); }
-  const Rows& rows() const { return tape_->rows(); }
+  // The examples that dy has rows of: the leading ones of the batch.
+  const Rows& rows() const { return rows_; }
 
  private:
   friend class Tape;
-  Backward(Tape& tape, ParamGrad& grads) : tape_(&tape), grads_(&grads) {}
+  Backward(Tape& tape, ParamGrad& grads) : tape_(&tape), grads_(&grads), rows_(tape.rows()) {}
+  int64_t rows_of(int node) const;
   Tape* tape_;
   ParamGrad* grads_;
+  Rows rows_;
 };
 
 }  // namespace govtrain

@@ -1,6 +1,7 @@
 // The tape: lifetime of values and gradients, skipping, refusals, and the search for values that are not finite.
 #include "autograd/tape.h"
 
+#include <array>
 #include <catch2/catch.hpp>
 #include <limits>
 
@@ -154,6 +155,77 @@ TEST_CASE("nothing is computed below the lowest block that admits anybody") {
             p.touched(0));
     }
   }
+}
+
+// x itself; tells how many rows of a gradient came by.
+Var spy(Var x, int64_t& rows, int& examples) {
+  Tape& tape = x.tape();
+  const int node = x.node();
+  return tape.record("spy", x.take(), {node}, {}, [node, &rows, &examples](Backward& back, const Tensor& dy) {
+    rows = dy.rows();
+    examples = back.rows().examples();
+    back.give(node, dy);
+  });
+}
+
+TEST_CASE("backward goes over the leading examples that are admitted at an op or below it, with the same bits") {
+  // Per block: the weights of the two examples, known before the forward pass and given to backward.
+  struct Routes {
+    std::vector<std::array<float, 2>> known, given;
+    int64_t low, high;  // rows that pass below `first`, and between `second` and the head
+  };
+  const std::vector<Routes> all{
+      {{{1, 0}, {1, 0}, {1, 1}, {1, 1}}, {{1, 0}, {1, 0}, {1, 1}, {1, 1}}, 3, 5},
+      {{{1, 0}, {1, 0}, {1, 0}, {1, 1}}, {{1, 0}, {1, 0}, {1, 0}, {1, 1}}, 3, 3},
+      {{{1, 0}, {1, 0}, {1, 1}, {1, 1}}, {{1, 0}, {0, 0}, {1, 0}, {1, 1}}, 3, 3},  // completed later
+      {{{0, 1}, {1, 0}, {1, 0}, {1, 0}}, {{0, 1}, {1, 0}, {1, 0}, {1, 0}}, 5, 5},  // not in order
+  };
+  for (const Routes& routes : all) {
+    std::vector<std::vector<float>> gradients;
+    for (const bool skip : {false, true}) {
+      Chain chain;
+      const auto table = [](const std::vector<std::array<float, 2>>& weights) {
+        RouteTable t(2, 4, 0);
+        for (int b = 0; b < 4; ++b) {
+          for (int e = 0; e < 2; ++e) t.at(e, b) = weights[static_cast<size_t>(b)][static_cast<size_t>(e)];
+        }
+        return t;
+      };
+      const ParamGrad known(chain.set, cpu_backend(), chain.rows, table(routes.known));
+      Tape tape(cpu_backend(), chain.rows, Mode::train, {}, skip ? &known : nullptr);
+      int64_t low = 0, high = 0;
+      int low_examples = 0, high_examples = 0;
+      Var x = spy(embedding(tape, *chain.embed, chain.tokens), low, low_examples);
+      Var y = linear(gelu(linear(x, *chain.first)), *chain.second);
+      y = spy(add(std::move(x), std::move(y)), high, high_examples);
+      const Losses losses = cross_entropy(linear(y, *chain.head), chain.target);
+      ParamGrad grads(chain.set, cpu_backend(), chain.rows, table(routes.given));
+      tape.backward(losses, ones, grads);
+      CHECK(low == (skip ? routes.low : 5));
+      CHECK(high == (skip ? routes.high : 5));
+      CHECK(low_examples == (low == 5 ? 2 : 1));
+      CHECK(high_examples == (high == 5 ? 2 : 1));
+      std::vector<float> gradient;
+      for (size_t i = 0; i < 4; ++i) {
+        const Tensor& g = chain.set[i].grad();
+        gradient.insert(gradient.end(), g.data(), g.data() + g.size());
+      }
+      gradients.push_back(gradient);
+    }
+    CHECK(gradients[0] == gradients[1]);
+  }
+}
+
+TEST_CASE("an example whose rows were left out cannot be admitted afterwards") {
+  Chain chain;
+  RouteTable narrow = admit({1, 1, 1, 1});
+  narrow.at(1, 1) = narrow.at(1, 0) = 0;
+  const ParamGrad known(chain.set, cpu_backend(), chain.rows, narrow);
+  Tape tape(cpu_backend(), chain.rows, Mode::train, {}, &known);
+  const Losses losses = chain.loss(tape);
+  ParamGrad grads(chain.set, cpu_backend(), chain.rows, admit({1, 1, 1, 1}));
+  CHECK_THROWS_WITH(tape.backward(losses, ones, grads),
+                    Catch::Contains("'embed' admits example 1, but its use was recorded for the first 1 only"));
 }
 
 TEST_CASE("nobody admitted anywhere: backward does nothing at all") {

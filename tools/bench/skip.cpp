@@ -4,7 +4,7 @@
 //   plain = 3 (L + h);  cost of an example = F (L + h) + dX (L - l + 0.75 + h) + dW a;  0 when it is not forwarded,
 // l its lowest admitted layer (from 1), a the number of admitted ones, h what stands outside the layers, in layers:
 // measured here by the same model with half as many. Checks of each pattern that skipping changes no bit.
-//   bench_skip [LAYERS] [WIDTH] [ROUNDS]
+//   bench_skip [LAYERS] [WIDTH] [ROUNDS] [PATTERN]   PATTERN: part of a pattern's name; empty: all
 #include <fmt/format.h>
 
 #include <chrono>
@@ -158,7 +158,7 @@ void check_bits(const Pattern& pattern, int layers, int64_t width, const Batch& 
   }
 }
 
-int run(int layers, int64_t width, int rounds) {
+int run(int layers, int64_t width, int rounds, const std::string& only) {
   const Batch base = make_batch();
   const RouteTable none;
   Setup plain = make(layers, width, options(false, false, false));
@@ -180,6 +180,7 @@ int run(int layers, int64_t width, int rounds) {
   fmt::print("{:<26}{:>10}{:>10}{:>16}{:>9}{:>11}{:>10}\n", "", "formula", "measured", "10%..90%", "reached",
              "peak MiB", "mem/plain");
   for (const Pattern& pattern : patterns(layers)) {
+    if (pattern.name.find(only) == std::string::npos) continue;
     Batch batch = base;
     RouteTable route = make_route(pattern, layers);
     Setup routed = make(layers, width, options(true, true, pattern.forward_excluded));
@@ -207,7 +208,7 @@ int run(int layers, int64_t width, int rounds) {
 int main(int argc, char** argv) {
   try {
     const auto number = [&](int i, int value) { return argc > i ? std::stoi(argv[i]) : value; };
-    return govtrain::run(number(1, 12), number(2, 256), number(3, 7));
+    return govtrain::run(number(1, 12), number(2, 256), number(3, 7), argc > 4 ? argv[4] : "");
   } catch (const std::exception& e) {
     fmt::print(stderr, "{}\n", e.what());
     return 1;

@@ -1,17 +1,12 @@
 #include "tools/govtrain/train/skip_plan.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <numeric>
 
 #include "core/error.h"
 
 namespace govtrain {
 namespace {
-
-// One more micro-batch costs about as much as so many more rows: its weights are packed and its gradients loaded once
-// more (measured with tools/bench/skip).
-constexpr int64_t rows_of_a_cut = 24;
 
 std::span<const float> weights_of(const RouteTable& route, size_t e) {
   const auto blocks = static_cast<size_t>(route.blocks);
@@ -47,11 +42,6 @@ int64_t SkipPlan::below(std::span<const float> weights) const {
     if (own[b] != 0.0f) lowest = std::min(lowest, below_[b]);
   }
   return lowest;
-}
-
-bool SkipPlan::pays(int64_t now, int64_t rows, int64_t next, int64_t next_rows) const {
-  const int64_t joined = next > now ? next_rows : rows;  // rows that would do more than they need
-  return joined * std::abs(next - now) > rows_of_a_cut * elements_;
 }
 
 void arrange(Batch& batch, RouteTable& route, const SkipPlan& plan) {

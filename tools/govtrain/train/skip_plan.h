@@ -1,7 +1,6 @@
-// Where the backward pass of each example may end, and how a batch is put in order and cut so that it does end there.
-// Skipping changes no bit: kernels are batch-invariant, and micro-batches add the same bits as one batch in the same
-// order. Only the order of a batch enters the bits, and it is a function of the weights alone. Knows nothing of
-// activations: the tape lets go of them (autograd/tape.h).
+// Where the backward pass of each example may end, and how a batch is put in order so that it does end there: the tape
+// goes back over the leading examples only (autograd/tape.h). Skipping changes no bit, for kernels are batch-invariant.
+// Only the order of a batch enters the bits, and it is a function of the weights alone. Knows nothing of activations.
 #pragma once
 
 #include <cstdint>
@@ -28,10 +27,6 @@ class SkipPlan {
   int64_t below(std::span<const float> weights) const;
   int64_t nothing() const { return elements_ + 1; }
   bool by_profile() const { return by_profile_; }
-
-  // Whether a micro-batch pays that ends before `next`: rows that need no more than `next`, against the work that they
-  // would do if they were joined to rows that need everything from `now` on.
-  bool pays(int64_t now, int64_t rows, int64_t next, int64_t next_rows) const;
 
  private:
   const GatePlan* gates_;

@@ -72,33 +72,26 @@ Trainer::MicroBatch Trainer::part(const TrainBatch& batch, const RouteTable& rou
   return part;
 }
 
-// At most the limit's rows in each; and, where it pays, rows that can leave out different things in different ones.
+// At most the limit's rows in each. Examples that are not forwarded stand apart.
 std::vector<Trainer::MicroBatch> Trainer::cut(const TrainBatch& batch, const RouteTable& route,
                                               bool forward_excluded) const {
   const int64_t limit = options_.micro_batch_rows > 0 ? options_.micro_batch_rows : batch.rows.total();
   const int examples = batch.rows.examples();
   const auto blocks = static_cast<size_t>(route.blocks);
   const bool skip = options_.routed && options_.skip && !options_.withheld;  // what is withheld is computed
-  std::vector<int64_t> below(static_cast<size_t>(examples), 0);
-  for (int e = 0; skip && e < examples; ++e) {
-    below[static_cast<size_t>(e)] = plan_.below({route.weight.data() + static_cast<size_t>(e) * blocks, blocks});
+  std::vector<bool> forward(static_cast<size_t>(examples), true);
+  for (int e = 0; skip && !forward_excluded && e < examples; ++e) {
+    const auto i = static_cast<size_t>(e);
+    forward[i] = plan_.below({route.weight.data() + i * blocks, blocks}) != plan_.nothing();
   }
   const auto rows = [&](int first, int last) { return batch.rows.end(last - 1) - batch.rows.begin(first); };
   std::vector<MicroBatch> parts;
   for (int first = 0; first < examples;) {
-    int64_t now = below[static_cast<size_t>(first)];
+    const bool forwarded = forward[static_cast<size_t>(first)];
     int last = first + 1;
-    for (; last < examples && rows(first, last + 1) <= limit; ++last) {
-      const int64_t next = below[static_cast<size_t>(last)];
-      if (next == now) continue;
-      if ((next == plan_.nothing()) != (now == plan_.nothing())) break;
-      int run = last + 1;
-      while (run < examples && below[static_cast<size_t>(run)] == next && rows(first, run + 1) <= limit) ++run;
-      if (plan_.pays(now, rows(first, last), next, rows(last, run))) break;
-      now = std::min(now, next);
-    }
+    while (last < examples && rows(first, last + 1) <= limit && forward[static_cast<size_t>(last)] == forwarded) ++last;
     parts.push_back(part(batch, route, first, last));
-    parts.back().forward = now != plan_.nothing() || forward_excluded;
+    parts.back().forward = forwarded;
     first = last;
   }
   return parts;
