@@ -22,6 +22,7 @@ class EntropyReader {
     EntropyRules out;
     out.at = node.at;
     MapReader top(node, "'entropy'", diagnostics_);
+    if (!top.ok()) return {};
     if (const YamlNode* reference = top.optional("reference")) source(*reference, out);
     const YamlNode* slopes = top.optional("slope");
     if (slopes != nullptr) slope(*slopes, out.slope.emplace());
@@ -127,8 +128,14 @@ class EntropyReader {
       whole(reader, "update_every", 1, out.update_every);
       whole(reader, "window", 0, out.window);
     }
-    const int bands = edges != nullptr || quantiles != nullptr ? out.bands() : rows;
-    if (bands < least) {
+    const bool stated = edges != nullptr || quantiles != nullptr;
+    const int bands = stated ? out.bands() : rows;
+    if (!stated && rows == 0) {  // without profiles, which is said elsewhere, or slope bands, which no profile counts
+      if (what != "'entropy'") {
+        diagnostics_.error(at, what + " needs 'edges' or 'quantiles'",
+                           "for example 'edges: [-0.01, 0]', in nats per step");
+      }
+    } else if (bands < least) {
       diagnostics_.error(at, fmt::format("{} needs at least {} bands, found {}", what, least, bands),
                          "list a profile for each band, from low to high");
     }
@@ -136,6 +143,7 @@ class EntropyReader {
 
   void slope(const YamlNode& node, SlopeRules& out) {
     MapReader reader(node, "'slope' of 'entropy'", diagnostics_);
+    if (!reader.ok()) return;
     if (const auto by = reader.optional_text("by")) out.by = *by;
     if (const YamlNode* over = reader.optional("over")) {
       out.over_epochs = over->text == "epochs";

@@ -18,6 +18,12 @@ void sort_unique(std::vector<std::string>& list) {
   list.erase(std::unique(list.begin(), list.end()), list.end());
 }
 
+// 2026-2-3, 03/04/2026, 2026-02-30: no id is meant by it.
+bool is_like_a_day(const std::string& word) {
+  return word.size() >= 6 && word.find_first_not_of("0123456789-/.") == std::string::npos &&
+         word.find_first_of("-/.") != std::string::npos;
+}
+
 }  // namespace
 
 std::optional<std::string> digest_of(const std::string& text) {
@@ -93,9 +99,14 @@ std::optional<std::vector<Revocation>> read_revocations(const std::string& file,
     Revocation item{std::nullopt, whole};
     const size_t space = whole.find(' ');
     if (space != std::string::npos) item.from = Date::parse(whole.substr(0, space));
-    if (item.from) item.entry = trimmed(whole.substr(space + 1));
-    Exclusion parsed;
     const Position at{file, number, 1, display_length(whole)};
+    if (item.from) {
+      item.entry = trimmed(whole.substr(space + 1));
+    } else if (space != std::string::npos && is_like_a_day(whole.substr(0, space))) {
+      diagnostics.error(at, fmt::format("{} is no day", in_quotes(whole.substr(0, space))),
+                        "expected YYYY-MM-DD, or an entry without a day");
+    }
+    Exclusion parsed;
     read_exclusion_entry(item.entry, at, parsed, diagnostics);
     if (item.entry.size() > 4096) diagnostics.error(at, "the line is longer than 4096 bytes");
     out.push_back(std::move(item));

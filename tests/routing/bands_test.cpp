@@ -82,7 +82,7 @@ TEST_CASE("mistakes in the bands of a policy have their place and a hint") {
   says("entropy: {profiles: [shallow, full], band: 2}", "unknown key 'band'");
   says("entropy: {profiles: [[shallow, full], full]}", "a list needs the key 'slope'");
   says("entropy: {profiles: [[shallow], full], slope: {edges: [0]}}", "1 profiles for 2 slope bands");
-  says("entropy: {profiles: [shallow, full], slope: {}}", "needs at least 2 bands");
+  says("entropy: {profiles: [shallow, full], slope: {}}", "needs 'edges' or 'quantiles'");
   says("entropy: {profiles: [shallow, full], slope: {edges: [0], over: days}}", "expected steps or epochs");
   says("entropy: {profiles: [shallow, full], slope: {edges: [0], min_points: 1}}", "'min_points' of 'entropy' is 1");
 }

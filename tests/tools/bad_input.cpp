@@ -172,6 +172,12 @@ void Damage::copy(const std::string& from, const std::string& to) const {
   fs::copy(path(from), path(to), fs::copy_options::recursive | fs::copy_options::overwrite_existing);
 }
 
+void Damage::run(const std::string& arguments) const {
+  const int status = shell("govtrain run " + arguments, folder_);
+  INFO("govtrain run " << arguments << "\n" << slurp(folder_ + ".err"));
+  REQUIRE(status == 0);
+}
+
 void Damage::edit(const std::string& name, const std::string& from, const std::string& to) const {
   std::string text = read(name);
   const size_t at = text.find(from);
@@ -307,8 +313,8 @@ Outcome meet(const BadInput& row) {
 }
 
 std::vector<BadInputs> all_bad_inputs() {
-  return {bad_configs(), bad_blocks(),      bad_policies(), bad_classes(),     bad_documents(),
-          bad_data(),    bad_checkpoints(), bad_logs(),     bad_environments()};
+  return {bad_configs(),   bad_blocks(), bad_policies(),    bad_classes(), bad_changes(),     bad_withheld(),
+          bad_documents(), bad_data(),   bad_checkpoints(), bad_logs(),    bad_environments()};
 }
 
 std::string bad_input_page(const std::vector<BadInputs>& table) {

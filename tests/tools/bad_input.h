@@ -21,6 +21,8 @@ class Damage {
   void append(const std::string& name, const std::string& text) const { write(name, read(name) + text); }
   void remove(const std::string& name) const;
   void copy(const std::string& from, const std::string& to) const;
+  // `govtrain run` with these arguments, which must succeed.
+  void run(const std::string& arguments) const;
   // Replaces the first `from`, which must be there.
   void edit(const std::string& name, const std::string& from, const std::string& to) const;
   // The corpus' last line; replaced or added.
@@ -63,6 +65,8 @@ BadInputs bad_configs();
 BadInputs bad_policies();
 BadInputs bad_blocks();
 BadInputs bad_classes();
+BadInputs bad_changes();
+BadInputs bad_withheld();
 BadInputs bad_documents();
 BadInputs bad_data();
 BadInputs bad_checkpoints();

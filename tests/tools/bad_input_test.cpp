@@ -33,6 +33,12 @@ TEST_CASE("bad configurations", "[bad_input][slow]") { check_rows(bad_configs())
 TEST_CASE("bad policies", "[bad_input][slow]") { check_rows(bad_policies()); }
 TEST_CASE("bad blocks", "[bad_input][slow]") { check_rows(bad_blocks()); }
 TEST_CASE("bad classes", "[bad_input][slow]") { check_rows(bad_classes()); }
+TEST_CASE("bad bands, schedules, days, revocations and reference models", "[bad_input][slow]") {
+  check_rows(bad_changes());
+}
+TEST_CASE("bad reviews, and what a checkpoint keeps beside the model", "[bad_input][slow]") {
+  check_rows(bad_withheld());
+}
 TEST_CASE("bad documents", "[bad_input][slow]") { check_rows(bad_documents()); }
 TEST_CASE("bad prepared data", "[bad_input][slow]") { check_rows(bad_data()); }
 TEST_CASE("bad checkpoints", "[bad_input][slow]") { check_rows(bad_checkpoints()); }

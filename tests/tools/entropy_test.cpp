@@ -284,9 +284,9 @@ TEST_CASE("a frozen reference must be named, have the same tokenizer, and stay t
     CHECK(tiny.read("bad.log").find(text) != std::string::npos);
     CHECK_FALSE(std::filesystem::exists(tiny.path("bad")));
   };
-  refused({"policy.reference=" + folder}, 2, "does not say 'entropy: {reference: frozen}'");
+  refused({"policy.reference=" + folder}, 2, "has no use for it");
   write_policy(tiny, what);
-  refused({}, 2, "name its folder in policy.reference");
+  refused({}, 2, "needs a model, but policy.reference is empty");
   refused({"policy.reference=" + folder, "data.tokenizer.kind=sentencepiece", "data.tokenizer.vocab_size=320"}, 3,
           "with the same tokenizer");
   run(tiny, "corpus", "good", {"policy.reference=" + folder, "save.every=10"});

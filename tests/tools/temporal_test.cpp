@@ -6,6 +6,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <thread>
 
 #include "core/file.h"
@@ -288,5 +289,79 @@ TEST_CASE("a newer policy, a broken one and a revocation reach a run that trains
   const TinyRun::Log again = tiny.log("run");
   CHECK(again.examples == log.examples);
   CHECK(controls(again, "revoke") == revoked);
+  CHECK(tiny.program({"lineage", "verify", tiny.path("run")}, "verify.log") == 0);
+}
+
+TEST_CASE("killed while a policy is replaced and documents are revoked: as a run that was not killed",
+          "[temporal][slow]") {
+  const TinyRun tiny;
+  put(tiny.path("revoked.txt"), "# nothing yet\n");
+  const std::vector<std::string> settings = {
+      "train.steps=6000", "save.every=100",    "save.keep_last=99", "eval.every=0",
+      "run.resume=auto",  "policy.watch=true", "run.threads=1",     "policy.revocations=" + tiny.path("revoked.txt")};
+  const std::string first = tiny.read("policy.yaml");
+  const auto version = [&](int number) {
+    std::string text = first;
+    text.replace(text.find("version: 1"), 10, "version: " + std::to_string(number));
+    return text.replace(text.find("layer.0: 0.5"), 12, "layer.0: 0." + std::to_string(number));
+  };
+  const std::string needy =
+      version(9) +
+      "schedule:\n  - {name: open, profile: shallow, to: full, when: {drift: {block: layer.0, above: 0}}}\n";
+  struct Event {
+    std::string file, text, kind;
+    size_t records;  // of that kind, once it was seen
+  };
+  const std::vector<Event> events = {{"policy.yaml", version(2), "policy", 1},
+                                     {"revoked.txt", "source:doc-1?\n", "revoke", 1},
+                                     {"policy.yaml", needy, "policy", 2},
+                                     {"policy.yaml", version(3), "policy", 3},
+                                     {"revoked.txt", "source:doc-1?\nsource:doc-3\n", "revoke", 2}};
+  const auto seen = [](const TinyRun::Log& log, const std::string& kind) {
+    std::vector<json> out;
+    for (const json& p : controls(log, kind))
+      if (p.contains("seen") && p.at("step") > 1) out.push_back(p);
+    return out;
+  };
+  const auto saved = [&] {
+    const auto steps = CheckpointStore(real_file_system(), tiny.path("run/ckpt")).steps();
+    return steps.ok() && !steps.value().empty() ? steps.value().back() : 0;
+  };
+  std::mt19937 random(20261124);
+  size_t next = 0;
+  int killed = 0;
+  int64_t length = 200;  // milliseconds; more where a run does not get on before it is killed
+  for (int attempt = 0, left = 3; attempt < 100 && left > 0; ++attempt) {
+    const int64_t before = saved();
+    const std::chrono::milliseconds life(length / 2 + static_cast<int64_t>(random()) % length);
+    std::thread trainer([&] { killed += tiny.run("corpus", "run", settings, life) == 128 + 9 ? 1 : 0; });
+    std::this_thread::sleep_for(life / 2);
+    if (next < events.size() && before > 0) put(tiny.path(events[next].file), events[next].text);
+    trainer.join();
+    if (saved() == before) length += 100;
+    if (next == events.size()) --left;
+    if (next == events.size() || before == 0) continue;
+    if (seen(tiny.log("run"), events[next].kind).size() >= events[next].records) ++next;
+    put(tiny.path("policy.yaml"), next < 1 ? first : version(next < 4 ? 2 : 3));  // a start checks its files
+  }
+  INFO(tiny.read("run.log"));
+  REQUIRE(next == events.size());
+  CHECK(killed >= 5);
+  REQUIRE(tiny.run("corpus", "run", settings) == 0);
+  const TinyRun::Log log = tiny.log("run");
+  CHECK(log.controls.at("step") == 6000);
+  REQUIRE(seen(log, "policy").size() == 3);
+  CHECK(seen(log, "policy")[1].at("problem").get<std::string>().find("need a probe set") != std::string::npos);
+  REQUIRE(seen(log, "revoke").size() == 2);
+  const std::string model = tiny.final_sha256("run", "model.safetensors");
+  // Not killed, from the first checkpoint; by now the files say what they said at first.
+  put(tiny.path("revoked.txt"), "# nothing\n");
+  put(tiny.path("policy.yaml"), first);
+  REQUIRE(tiny.run("corpus", "run", with(settings, {"run.resume=" + tiny.path("run/ckpt/step-000100")})) == 0);
+  CHECK(tiny.final_sha256("run", "model.safetensors") == model);
+  const TinyRun::Log again = tiny.log("run");
+  CHECK(again.examples == log.examples);
+  CHECK(seen(again, "policy") == seen(log, "policy"));
+  CHECK(seen(again, "revoke") == seen(log, "revoke"));
   CHECK(tiny.program({"lineage", "verify", tiny.path("run")}, "verify.log") == 0);
 }

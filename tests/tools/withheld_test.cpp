@@ -17,6 +17,12 @@ const char* const weights = "model.safetensors";
 const char* const moments = "optimizer.safetensors";
 const char* const withheld = "withheld.safetensors";
 
+std::vector<std::string> in_mode(const std::string& mode, int window, std::vector<std::string> overrides) {
+  overrides.push_back("routing.withheld=" + mode);
+  if (mode == "shadow") overrides.push_back("routing.shadow.every=" + std::to_string(window));
+  return overrides;
+}
+
 std::vector<std::string> example_leaves(const TinyRun::Log& log) {
   std::vector<std::string> leaves;
   for (const std::string& leaf : log.leaves) {
@@ -95,7 +101,7 @@ TEST_CASE("the live model, its optimizer and every example's record have the sam
   const TinyRun tiny;
   for (const std::string mode : {"discard", "quarantine", "shadow"}) {
     INFO(mode);
-    REQUIRE(tiny.run("corpus", mode, {"routing.withheld=" + mode, "routing.shadow.every=5", "optim.clip=0.2"}) == 0);
+    REQUIRE(tiny.run("corpus", mode, in_mode(mode, 5, {"optim.clip=0.2"})) == 0);
     CHECK(tiny.final_sha256(mode, weights) == tiny.final_sha256("discard", weights));
     CHECK(tiny.final_sha256(mode, moments) == tiny.final_sha256("discard", moments));
     CHECK(example_leaves(tiny.log(mode)) == example_leaves(tiny.log("discard")));
@@ -115,7 +121,7 @@ TEST_CASE("law 3 in every withheld mode: excluded documents are absent from what
   tiny.write_corpus("all", all);
   tiny.write_corpus("without", without);
   for (const std::string mode : {"quarantine", "shadow"}) {
-    const std::vector<std::string> settings = {"routing.withheld=" + mode, "routing.shadow.every=5", "run.threads=1"};
+    const std::vector<std::string> settings = in_mode(mode, 5, {"run.threads=1"});
     REQUIRE(tiny.run("all", mode + "-all", settings) == 0);
     REQUIRE(tiny.run("without", mode + "-without", settings) == 0);
     for (const char* file : {weights, moments, withheld}) {
@@ -133,8 +139,7 @@ TEST_CASE("what is withheld survives a kill and a resume, bit for bit, with any 
   const TinyRun tiny;
   for (const std::string mode : {"quarantine", "shadow"}) {
     INFO(mode);
-    const std::vector<std::string> settings = {"routing.withheld=" + mode, "routing.shadow.every=7", "train.steps=120",
-                                               "save.every=3", "run.resume=auto"};
+    const std::vector<std::string> settings = in_mode(mode, 7, {"train.steps=120", "save.every=3", "run.resume=auto"});
     std::vector<std::string> one = settings;
     one.push_back("run.threads=1");
     const auto start = std::chrono::steady_clock::now();

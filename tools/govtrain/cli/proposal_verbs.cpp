@@ -4,8 +4,10 @@
 
 #include <memory>
 
+#include "core/config/scalar.h"
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/cli/commands.h"
+#include "tools/govtrain/cli/reason.h"
 #include "tools/govtrain/train/proposals.h"
 #include "tools/govtrain/train/recorded_changes.h"
 
@@ -22,7 +24,16 @@ struct ProposalArgs {
 std::shared_ptr<ProposalArgs> add_args(CLI::App& app, bool one) {
   auto args = std::make_shared<ProposalArgs>();
   app.add_option("run", args->run, "The run's folder")->required()->type_name("RUN");
-  if (one) app.add_option("id", args->id, "The proposal's number")->required()->type_name("ID");
+  if (one) {
+    app.add_option("id", args->id, "The proposal's number")
+        ->required()
+        ->type_name("ID")
+        ->check([](const std::string& text) {
+          int64_t value = 0;
+          const bool good = !parse_integer({text, false}, "", value) && value >= 0;
+          return good ? std::string() : fmt::format("expected the number of a proposal, got '{}'", text);
+        });
+  }
   return args;
 }
 
@@ -80,7 +91,7 @@ int decide(const ProposalArgs& args, bool approve) {
 Verb decision(const char* name, const char* summary, bool approve) {
   return {name, summary, "", [approve](CLI::App& app) {
             auto args = add_args(app, true);
-            app.add_option("--reason", args->reason, "Why; goes into the log")->required()->type_name("TEXT");
+            add_reason(app, args->reason);
             return [args, approve] { return decide(*args, approve); };
           }};
 }

@@ -6,9 +6,11 @@
 #include <memory>
 #include <optional>
 
+#include "core/config/scalar.h"
 #include "core/parallel.h"
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/cli/commands.h"
+#include "tools/govtrain/cli/reason.h"
 #include "tools/govtrain/cli/terminal.h"
 #include "tools/govtrain/io/human.h"
 #include "tools/govtrain/train/review.h"
@@ -122,22 +124,23 @@ std::shared_ptr<ReviewArgs> add_args(CLI::App& app, bool named, bool decides) {
   app.add_option("RUN", args->run, "The folder of a run with routing.withheld: shadow")->required()->type_name("");
   if (named) app.add_option("NAME", args->name, "The update; not needed when there is only one")->type_name("");
   if (decides) {
-    app.add_option("--reason", args->reason, "Why; goes into the log")
-        ->required()
-        ->type_name("TEXT")
-        ->check(
-            [](const std::string& text) { return text.empty() ? std::string("is empty; say why") : std::string(); });
+    add_reason(app, args->reason);
     app.add_option("--reviewer", args->reviewer, "Who decided; goes into the log as it is given")->type_name("NAME");
   }
   return args;
 }
 
 void add_effect_args(CLI::App& app, ReviewArgs& args) {
-  app.add_option("--probe", args.probe, "Text or JSONL to measure the effect on; without it the validation split")
+  app.add_option("--probe", args.probe,
+                 "Texts, one per line, or JSONL, to measure the effect on; without it the validation split")
       ->type_name("FILE");
   app.add_option("--lr", args.lr, "Learning rate of the step; without it the mean of the window's steps")
       ->type_name("X")
-      ->check(CLI::PositiveNumber);
+      ->check([](const std::string& text) {
+        double value = 0;
+        const bool good = !parse_number({text, false}, "", value) && value > 0;
+        return good ? std::string() : fmt::format("expected a number above 0, got '{}'", text);
+      });
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "tools/govtrain/cli/places.h"
 #include "tools/govtrain/cli/terminal.h"
 #include "tools/govtrain/config/blocks_config.h"
+#include "tools/govtrain/config/policy_needs.h"
 #include "tools/govtrain/io/human.h"
 #include "tools/govtrain/train/checkpoint.h"
 #include "tools/govtrain/train/run.h"
@@ -31,6 +32,10 @@ std::optional<BoundPolicy> check_files(RunConfigFile& file) {
       file.diagnostics.error(file.loaded.where("data.inputs"),
                              fmt::format("data.inputs: {} does not exist", in_quotes(input)),
                              "looked for " + std::filesystem::absolute(input).lexically_normal().string());
+  if (!c.probe.file.empty() && !std::filesystem::is_regular_file(c.probe.file))
+    file.diagnostics.error(file.loaded.where("probe.file"),
+                           fmt::format("probe.file: {} is not a file", in_quotes(c.probe.file)),
+                           "looked for " + std::filesystem::absolute(c.probe.file).lexically_normal().string());
   if (c.policy.file.empty() || file.config.model.layers < 1) return std::nullopt;
   if (!std::filesystem::exists(c.policy.file)) {
     file.diagnostics.error(file.loaded.where("policy.file"),
@@ -43,8 +48,12 @@ std::optional<BoundPolicy> check_files(RunConfigFile& file) {
   for (const auto& [name, text] : policy->sources()) file.diagnostics.add_source(name, text);
   Diagnostics reported;  // by the check of the configuration, with their places
   const std::optional<BlockMap> blocks = planned_blocks(c, reported);
-  if (!blocks) return std::nullopt;
-  return BoundPolicy::bind(std::move(*policy), *blocks, file.diagnostics);
+  std::optional<BoundPolicy> bound;
+  if (blocks) bound = BoundPolicy::bind(*policy, *blocks, file.diagnostics);
+  check_needs(*policy, c, file.diagnostics);
+  check_reference(*policy, c, file.loaded.where("policy.reference"), file.diagnostics);
+  (void)listed_revocations(*policy, c, file.loaded.where("policy.revocations"), file.diagnostics);
+  return bound;
 }
 
 int validate(const ConfigArgs& args) {

@@ -119,7 +119,9 @@ void check_routing(const RunConfig& c, Report& r) {
   try {
     parse_techniques(techniques);
   } catch (const Error& e) {
-    r.error({"routing.technique"}, fmt::format("routing.technique: {}", e.what()), "for example technique: [boundary]");
+    const std::string said = e.what();
+    r.error({"routing.technique"}, "routing.technique: " + said.substr(said.find("] ") + 2),
+            "for example technique: [boundary]");
     return;
   }
   const std::string& withheld = c.routing.withheld;
@@ -142,6 +144,11 @@ void check_routing(const RunConfig& c, Report& r) {
     r.error({"routing.withheld", "routing.technique"},
             fmt::format("routing.withheld is {}, but only the technique scale tells what is withheld", withheld),
             "expected technique: [scale], or withheld: discard");
+  // A configuration that is written out whole gives the default, too.
+  if (withheld != "shadow" && c.routing.shadow.every != RunConfig().routing.shadow.every)
+    r.error({"routing.shadow.every"},
+            fmt::format("routing.shadow.every belongs to routing.withheld shadow; routing.withheld is {}", withheld),
+            "remove it, or set routing.withheld: shadow");
   if (withheld == "discard") return;
   if (!c.train.routing)
     r.error({"routing.withheld", "train.routing"},
@@ -169,16 +176,24 @@ void check_places(const RunConfig& c, Report& r) {
     r.error({"run.resume"}, "run.resume is empty", "expected never, auto, or the folder of a checkpoint");
   if (!c.policy.date.empty() && !Date::parse(c.policy.date))
     r.error({"policy.date"}, fmt::format("policy.date {} is no day", in_quotes(c.policy.date)), "expected YYYY-MM-DD");
-  if ((c.policy.clock == "simulated") != (c.policy.steps_per_day > 0))
-    r.error({"policy.steps_per_day", "policy.clock"},
-            "policy.clock simulated and policy.steps_per_day above 0 belong together", "give both or neither");
+  const bool simulated = c.policy.clock == "simulated";
+  if (simulated && c.policy.steps_per_day == 0)
+    r.error({"policy.clock"}, "policy.clock is simulated, but policy.steps_per_day is 0",
+            "say how many steps a day has, for example steps_per_day: 100");
+  if (!simulated && c.policy.steps_per_day > 0)
+    r.error({"policy.steps_per_day"},
+            fmt::format("policy.steps_per_day belongs to policy.clock simulated; policy.clock is {}", c.policy.clock),
+            "remove it, or set clock: simulated");
   if (c.policy.clock == "wall" && !c.policy.date.empty())
     r.error({"policy.clock", "policy.date"}, "policy.clock wall starts on the day of the start, not on policy.date",
             "leave one of them out");
-  if (c.policy.file.empty() && (c.policy.watch || !c.policy.revocations.empty()))
-    r.error({"policy.watch", "policy.revocations"}, "policy.watch and policy.revocations need policy.file", "");
-  if (c.policy.file.empty() && !c.policy.classification.empty())
-    r.error({"policy.classification"}, "policy.classification needs policy.file", "");
+  for (const auto& [key, given] :
+       {std::pair("policy.watch", c.policy.watch), std::pair("policy.revocations", !c.policy.revocations.empty()),
+        std::pair("policy.reference", !c.policy.reference.empty()),
+        std::pair("policy.classification", !c.policy.classification.empty())}) {
+    if (given && c.policy.file.empty())
+      r.error({key}, fmt::format("{} is given, but policy.file is not", key), "name a policy, or remove it");
+  }
   if (c.policy.file.empty() && c.train.routing)
     r.error({"policy.file", "train.routing"}, "policy.file is required: it says what each document may teach",
             "name a policy, or compare without one by train.routing: false");

@@ -19,12 +19,6 @@ bool admitted_everywhere(const Decision& decision) {
   return std::none_of(decision.weights.begin(), decision.weights.end(), [](float w) { return w == 0; });
 }
 
-// Whether a condition of a schedule looks at what only a probe set measures.
-bool looks_at_probe(const StateCondition& condition) {
-  return condition.kind == StateCondition::Kind::drift || condition.kind == StateCondition::Kind::capacity ||
-         std::any_of(condition.children.begin(), condition.children.end(), looks_at_probe);
-}
-
 }  // namespace
 
 Adapter::Adapter(FileSystem& fs, const RunConfig& config, const Dataset& dataset, const BlockMap& blocks,
@@ -68,20 +62,7 @@ void Adapter::bind() {
 }
 
 std::string Adapter::require_settings() const {
-  if (engine_ && !probe_) {
-    return fmt::format("the policy {} has 'adaptation', which needs a probe set: set probe.examples", policy_id_);
-  }
-  for (const ScheduleEntry& entry : governance_.policy().policy().schedule) {
-    if (probe_ || (!looks_at_probe(entry.when) && !(entry.back && looks_at_probe(*entry.back)))) continue;
-    return fmt::format(
-        "the policy {} looks at drift or capacity in its schedule {}, which needs a probe set: set "
-        "probe.examples",
-        policy_id_, in_quotes(entry.name));
-  }
   if (!controller_) return "";
-  const std::string start = fmt::format("the policy {} has a 'controller', which needs ", policy_id_);
-  if (config_.eval.every == 0) return start + "validations while training: set eval.every";
-  if (!config_.lineage.norms) return start + "realised norms: set lineage.norms: true";
   const std::vector<std::string> groups = evaluator_.groups();
   if (std::none_of(groups.begin(), groups.end(), [&](const auto& g) { return controller_->protects(g); })) {
     return fmt::format("the policy {} has a 'controller' that protects none of the validation groups: {}", policy_id_,

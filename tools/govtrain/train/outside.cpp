@@ -8,6 +8,7 @@
 #include "core/hash.h"
 #include "lineage/record.h"
 #include "routing/policy.h"
+#include "tools/govtrain/config/policy_needs.h"
 
 namespace govtrain {
 namespace {
@@ -53,7 +54,8 @@ bool FileWatch::stirred(const std::vector<std::string>& paths) {
 }
 
 Outside::Outside(const RunConfig& config, const Date& start, std::function<Date()> today)
-    : clock_(config.policy.clock),
+    : config_(config),
+      clock_(config.policy.clock),
       steps_per_day_(config.policy.steps_per_day),
       start_(start),
       day_(start),
@@ -84,13 +86,17 @@ SeenFile Outside::read_policy_files() {
   const std::optional<Policy> policy = Policy::read(policy_, diagnostics);
   std::string all = *text;
   if (policy) {
+    for (const auto& [file, bytes] : policy->sources()) diagnostics.add_source(file, bytes);
+    check_needs(*policy, config_, diagnostics);
     policy_files_.clear();
     for (const auto& [file, bytes] : policy->sources()) policy_files_.push_back(file);
     all = policy->canonical();
   }
   SeenFile out{hex(sha256(all)), "", {}};
-  if (policy) out.content = {all};
-  if (!policy) out.problem = without_folder(diagnostics.render(), policy_);
+  if (diagnostics.has_errors())
+    out.problem = without_folder(diagnostics.render(), policy_);
+  else
+    out.content = {all};
   return out;
 }
 

@@ -59,6 +59,7 @@ class Outside {
   SeenFile read_revocations_file();
   SeenFile read_policy_files();
 
+  RunConfig config_;
   std::string clock_;
   int64_t steps_per_day_;
   Date start_, day_;

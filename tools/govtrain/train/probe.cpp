@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <sstream>
+
 #include "autograd/param_grad.h"
 #include "autograd/tape.h"
 #include "core/error.h"
@@ -11,6 +13,26 @@
 #include "tools/govtrain/data/input.h"
 
 namespace govtrain {
+namespace {
+
+std::vector<std::string> texts_of(const std::string& file) {
+  std::vector<std::string> out;
+  if (file.find(".jsonl") != std::string::npos) {
+    try {
+      for (const Record& record : read_inputs({file})) out.push_back(record.text);
+    } catch (const Error& e) {
+      throw Failure(exit_data, e.what());
+    }
+    return out;
+  }
+  std::istringstream lines(require(real_file_system().read(file)));
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find_first_not_of(" \t\r") != std::string::npos) out.push_back(line);
+  }
+  return out;
+}
+
+}  // namespace
 
 Probe::Probe(const Session& s, const std::string& file) {
   const auto context = static_cast<int>(s.config.data.context);
@@ -25,16 +47,10 @@ Probe::Probe(const Session& s, const std::string& file) {
     }
   } else {
     name_ = file;
-    std::vector<Record> records;
-    try {
-      records = read_inputs({file});
-    } catch (const Error& e) {
-      throw Failure(exit_data, e.what());
-    }
     const Tokenizer& tokenizer = s.dataset.tokenizer();
-    for (const Record& record : records) {
+    for (const std::string& content : texts_of(file)) {
       std::vector<int32_t> ids = {tokenizer.bos()};
-      const std::vector<int32_t> text = tokenizer.encode(clean(record.text, {}));
+      const std::vector<int32_t> text = tokenizer.encode(clean(content, {}));
       ids.insert(ids.end(), text.begin(), text.end());
       ids.push_back(tokenizer.eos());
       for (size_t begin = 0; begin + 1 < ids.size(); begin += static_cast<size_t>(context)) {

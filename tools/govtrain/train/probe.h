@@ -14,8 +14,8 @@ namespace govtrain {
 
 class Probe {
  public:
-  // `file`: text or JSONL as `data.inputs` takes it; empty: the validation split, up to eval.max_tokens rows. Throws
-  // Failure when nothing is in it.
+  // `file`: texts, one per line, or JSONL as `data.inputs` takes it; empty: the validation split, up to
+  // eval.max_tokens rows. Throws Failure when nothing is in it.
   Probe(const Session& session, const std::string& file);
 
   const std::string& name() const { return name_; }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "lineage/log_format.h"
 #include "lineage/reader.h"
 #include "tools/govtrain/base/exit.h"
 
@@ -130,6 +131,9 @@ RecordedChanges read_recorded_changes(LogReader& reader) {
 RecordedChanges read_recorded_changes(FileSystem& fs, const std::string& place) {
   const std::string inside = join_path(place, "lineage");
   const std::string folder = fs.exists(inside) ? inside : place;
+  if (!fs.exists(join_path(folder, checkpoint_file))) {
+    throw Failure(exit_data, fmt::format("there is no log in {}; expected a run folder or the folder of a log", place));
+  }
   LogReader reader = require(LogReader::open(fs, folder, require(read_log_key(fs, folder))), exit_unverified);
   return read_recorded_changes(reader);
 }

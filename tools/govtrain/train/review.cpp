@@ -23,6 +23,11 @@ ResumePoint newest(FileSystem& fs, const std::string& run) {
   return {folder, require(load_trainer_state(fs, folder))};
 }
 
+std::unique_ptr<RunConfigFile> config_of(FileSystem& fs, const std::string& run) {
+  if (!fs.exists(join_path(run, "ckpt"))) (void)newest(fs, run);  // which says so
+  return read_run_config(run, {"run.resume=auto"});
+}
+
 std::vector<PendingName> pending_of(const ResumePoint& point) {
   const auto part = point.state.parts.find(withheld_part);
   if (part == point.state.parts.end() || part->value("mode", "") != "shadow") {
@@ -81,7 +86,7 @@ std::vector<Tensor> values_of(const ParameterSet& set) {
 std::vector<PendingName> list_pending(FileSystem& fs, const std::string& run) { return pending_of(newest(fs, run)); }
 
 Review::Review(FileSystem& fs, const std::string& run, bool decide)
-    : fs_(fs), run_(run), file_(read_run_config(run, {"run.resume=auto"})), log_folder_(join_path(run, "lineage")) {
+    : fs_(fs), run_(run), file_(config_of(fs, run)), log_folder_(join_path(run, "lineage")) {
   if (file_->diagnostics.has_errors()) throw ConfigError(file_->diagnostics);
   const RunConfig& config = file_->config;
   if (decide) {

@@ -9,6 +9,7 @@
 #include "kernels/backend.h"
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/config/blocks_config.h"
+#include "tools/govtrain/config/policy_needs.h"
 #include "tools/govtrain/data/baseline.h"
 #include "tools/govtrain/io/human.h"
 #include "tools/govtrain/train/setup.h"
@@ -38,19 +39,10 @@ void check_memory(const RunConfig& config, const TransformerConfig& shape) {
   }
 }
 
-constexpr const char* revocations_name = "revocations";
-
 Policy file_policy(const RunConfig& config, Diagnostics& diagnostics) {
   std::optional<Policy> policy = config.policy.file.empty() ? Policy::parse("(no policy)", no_policy, diagnostics)
                                                             : Policy::read(config.policy.file, diagnostics);
   if (!policy) throw ConfigError(diagnostics);
-  if (!config.policy.revocations.empty()) {
-    for (const Exclusion& e : policy->exclusions) {
-      if (e.name == revocations_name)
-        diagnostics.error(e.at, "the name 'revocations' is that of the list in policy.revocations", "choose another");
-    }
-  }
-  if (diagnostics.has_errors()) throw ConfigError(diagnostics);
   return std::move(*policy);
 }
 
@@ -82,16 +74,11 @@ std::unique_ptr<ReferenceModel> reference_model(FileSystem& fs, const Session& s
   return nullptr;
 }
 
-// A key that nothing reads, and a policy that lacks its model, are mistakes.
-void check_reference(const RunConfig& config, const Policy& policy) {
-  const bool frozen = policy.entropy && policy.entropy->source == SurprisalSource::frozen;
-  if (frozen == !config.policy.reference.empty()) return;
-  throw Failure(exit_usage, frozen ? fmt::format("policy {} measures surprisal with a frozen model: name its folder in "
-                                                 "policy.reference",
-                                                 policy.name)
-                                   : fmt::format("policy.reference is {}, but policy {} does not say 'entropy: "
-                                                 "{{reference: frozen}}'",
-                                                 config.policy.reference, policy.name));
+void check_fit(const RunConfig& config, const Policy& policy) {
+  Diagnostics diagnostics;
+  check_needs(policy, config, diagnostics);
+  check_reference(policy, config, {"policy.reference"}, diagnostics);
+  diagnostics.throw_if_errors();
 }
 
 Dataset open_dataset(const PrepareReport& prepared) { return require(Dataset::open(prepared.folder)); }
@@ -101,17 +88,14 @@ Dataset open_dataset(const PrepareReport& prepared) { return require(Dataset::op
 BoundPolicy bound_policy(const RunConfig& config, const std::optional<Date>& date) {
   Diagnostics diagnostics;
   Policy policy = file_policy(config, diagnostics);
-  if (!config.policy.revocations.empty()) {
-    const auto text = read_yaml_file(config.policy.revocations, {}, diagnostics);
-    const auto list = text ? read_revocations(config.policy.revocations, *text, diagnostics) : std::nullopt;
-    if (!list) throw ConfigError(diagnostics);
-    const Date day = date ? *date : policy_date(config);
-    std::vector<std::string> entries;
-    for (const Revocation& item : *list) {
-      if (!item.from || *item.from <= day) entries.push_back(item.entry);
-    }
-    if (!entries.empty()) policy.exclusions.push_back(as_exclusion(revocations_name, entries));
+  const std::vector<Revocation> list = listed_revocations(policy, config, {config.policy.revocations}, diagnostics);
+  diagnostics.throw_if_errors();
+  const Date day = date ? *date : policy_date(config);
+  std::vector<std::string> entries;
+  for (const Revocation& item : list) {
+    if (!item.from || *item.from <= day) entries.push_back(item.entry);
   }
+  if (!entries.empty()) policy.exclusions.push_back(as_exclusion(revocations_name, entries));
   return bind(config, std::move(policy), diagnostics);
 }
 
@@ -162,7 +146,7 @@ Session::Session(FileSystem& fs, const RunConfig& run_config, const Date& day, c
       classifier(classification_of(run_config)),
       prepared(prepare_data(fs, run_config, policy, day, classifier.get())),
       dataset(open_dataset(prepared)) {
-  check_reference(config, policy.policy());
+  check_fit(config, policy.policy());
   const TransformerConfig shape = model_config(config, dataset.tokenizer().vocab_size());
   for (const std::string& problem : shape.problems()) throw Failure(exit_usage, problem);
   check_memory(config, shape);

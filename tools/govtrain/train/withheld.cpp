@@ -19,10 +19,13 @@ std::unique_ptr<WithheldKeeper> make_withheld_keeper(FileSystem& fs, const RunCo
 void load_withheld(FileSystem& fs, const std::string& checkpoint, const nlohmann::json& parts, WithheldKeeper& keeper) {
   const std::string path = join_path(checkpoint, withheld_file);
   if (!fs.exists(path)) {
+    const auto part = parts.find(withheld_part);
+    const bool shadow = part != parts.end() && part->is_object() && part->value("mode", "") == "shadow";
     throw Failure(exit_data,
-                  fmt::format("{} has no {}: what it held was part of an update that a review rejected, and was "
-                              "destroyed with it; resume from another checkpoint",
-                              checkpoint, withheld_file));
+                  fmt::format("{} has no {}{}; resume from another checkpoint", checkpoint, withheld_file,
+                              shadow ? ": what it held was part of an update that a review rejected, and was "
+                                       "destroyed with it"
+                                     : ", which its trainer state speaks of"));
   }
   const std::vector<NamedTensor> tensors = require(read_tensors(path));
   try {
