@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/number.h"
+#include "routing/bands.h"
 #include "routing/granularity.h"
 
 namespace govtrain {
@@ -52,6 +53,50 @@ std::string rules_text(const BoundPolicy& bound, const std::vector<MetaView>& vi
   return policy.rules.empty() ? "rules: the policy has none\n" : out;
 }
 
+std::string shares_text(const Banding& banding, const char* unit) {
+  std::vector<std::string> values;
+  for (const double v : banding.fixed() ? banding.edges : banding.quantiles) {
+    values.emplace_back();
+    append_number(values.back(), v);
+  }
+  if (banding.fixed()) return fmt::format("edges {} {}", join(values), unit);
+  return fmt::format("quantiles {} after {} observed examples", join(values), grouped(banding.warmup));
+}
+
+// What each band would make of the document's weights.
+std::string bands_text(const BoundPolicy& bound, const Decision& decision) {
+  const EntropyRules& rules = *bound.policy().entropy;
+  std::vector<std::vector<float>> cells;
+  for (int c = 0; c < rules.cells(); ++c) cells.push_back(bound.weights(rules.profile(c)));
+  std::string out = fmt::format("bands of surprisal: {}\n", shares_text(rules.banding, "nats per token"));
+  if (rules.slope) {
+    out +=
+        fmt::format("  slopes by {}: {}\n", rules.slope->by,
+                    shares_text(rules.slope->banding, rules.slope->over_epochs ? "nats per epoch" : "nats per step"));
+  }
+  const bool teaches = may_teach_bands(decision.weights, differing_blocks(cells));
+  out += fmt::format("  this document {} edges{}\n", teaches ? "moves" : "does not move",
+                     rules.slope ? " and slopes" : "");
+  size_t width = 4, profile_width = 7;
+  for (int c = 0; c < rules.cells(); ++c) {
+    width = std::max(width, rules.cell_name(c).size());
+    profile_width = std::max(profile_width, bound.policy().profiles[static_cast<size_t>(rules.profile(c))].name.size());
+  }
+  out += fmt::format("  {:<{}}  {:<{}}  {}\n", "band", width, "profile", profile_width, join(bound.blocks(), " "));
+  for (int c = 0; c < rules.cells(); ++c) {
+    std::vector<float> weights = decision.weights;
+    std::vector<int32_t> rule = decision.rule;
+    restrict_row(weights, rule, cells[static_cast<size_t>(c)], bound.policy().entropy_index(c));
+    std::string line;
+    for (size_t b = 0; b < weights.size(); ++b)
+      line += fmt::format("{}{:<{}}", b == 0 ? "" : " ", number(weights[b]), bound.blocks()[b].size());
+    line.erase(line.find_last_not_of(' ') + 1);
+    out += fmt::format("  {:<{}}  {:<{}}  {}\n", rules.cell_name(c), width,
+                       bound.policy().profiles[static_cast<size_t>(rules.profile(c))].name, profile_width, line);
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string explain_document(const BoundPolicy& bound, const DocumentFacts& facts, const Date& today) {
@@ -74,6 +119,7 @@ std::string explain_document(const BoundPolicy& bound, const DocumentFacts& fact
     out += fmt::format("  {:<{}}  {:>9}  [{}] {}\n", bound.blocks()[b], width, number(decision.weights[b]),
                        decision.rule[b], entry(decision.rule[b]).name);
   }
+  if (bound.policy().entropy && !decision.excluded) out += bands_text(bound, decision);
   return out;
 }
 

@@ -170,6 +170,28 @@ TEST_CASE("implication is never claimed where a document tells the two apart") {
   CHECK(claims > 25);
 }
 
+TEST_CASE("explain says what each band makes of a document, and whether the document moves the edges") {
+  const std::string bands =
+      "policy: p\nversion: 1\ndefault: low\nprofiles: {full: {all: 1}, low: {embedding: 1, rest: 0.5}, "
+      "deep: {embedding: 0, rest: 1}}\nrules: [{name: a, when: {license: MIT}, profile: full}, "
+      "{name: b, when: {license: Odd}, profile: none}]\n"
+      "entropy: {edges: [2.5], slope: {by: package, edges: [0]}, profiles: [low, [deep, full]]}\n";
+  const BoundPolicy p = bind_policy(bands, 1);
+  const std::string out = explain_document(p, licensed("MIT"), day("2026-01-01"));
+  INFO(out);
+  CHECK(out.find("bands of surprisal: edges 2.5 nats per token\n  slopes by package: edges 0 nats per step\n"
+                 "  this document moves edges and slopes\n") != std::string::npos);
+  CHECK(out.find("band                    profile  embedding layer.0 head\n"
+                 "  entropy band 0 slope 0  low      1         0.5     0.5\n"
+                 "  entropy band 0 slope 1  low      1         0.5     0.5\n"
+                 "  entropy band 1 slope 0  deep     0         1       1\n"
+                 "  entropy band 1 slope 1  full     1         1       1\n") != std::string::npos);
+  // A band can only take away, and an excluded document is not measured.
+  const std::string low = explain_document(p, licensed("Other"), day("2026-01-01"));
+  CHECK(low.find("deep     0         0.5     0.5\n") != std::string::npos);
+  CHECK(explain_document(p, licensed("Odd"), day("2026-01-01")).find("bands of surprisal") == std::string::npos);
+}
+
 TEST_CASE("explain names every rule, every condition, every block and what the block owns") {
   const BoundPolicy p = bind_policy(text, 2);
   const std::string out = explain_document(p, licensed("MIT AND Odd"), day("2027-01-01"));
