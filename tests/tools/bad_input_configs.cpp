@@ -108,7 +108,7 @@ std::vector<BadInput> values() {
        "found 'boundry'"},
       {"config-technique-twice", "a technique named twice",
        edit("train: {", "routing: {technique: [scale, scale]}\ntrain: {"), run, 2,
-       "config.yaml:11:22: error: routing.technique: [technique] 'scale' is there twice"},
+       "config.yaml:11:22: error: routing.technique: 'scale' is there twice"},
       {"config-technique-withheld", "withheld gradients with gates",
        edit("train: {", "routing: {technique: [boundary], withheld: quarantine}\ntrain: {"), run, 2,
        "config.yaml:11:44: error: routing.withheld is quarantine, but only the technique scale tells what is withheld"},
