@@ -48,7 +48,7 @@ BadInputs bad_classes() {
            "classes.yaml: error: cannot read classes.yaml: No such file or directory"},
           {"classes-no-policy", "no policy that could use it", sources(by_text),
            prepare + " policy.file= train.routing=false", 2,
-           "command line, argument 2: error: policy.classification needs policy.file"},
+           "command line, argument 2: error: policy.classification is given, but policy.file is not"},
           {"classes-no-classes", "no list of classes",
            [](const Damage& d) {
              d.write("classes.yaml", "classification: c\nversion: 1\nsources: [{metadata: k}]\n");
