@@ -65,6 +65,7 @@ void Loop::open_log(const std::optional<ResumePoint>& point) {
                                                  options.folder));
     }
     if (fs_.exists(options.folder)) {  // a log that was interrupted while it was made holds no record
+      require(fs_.make_dirs(join_path(options.folder, state_dir)));  // a kill may have come before it was there
       const auto lock = require(fs_.lock(join_path(options.folder, lock_file)));
       require(fs_.remove_all(options.folder));
     }
