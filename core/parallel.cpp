@@ -32,8 +32,33 @@ void pause_briefly() {
 #endif
 }
 
+// One parallel_for. Whoever comes when all items are taken leaves again without a look at the body, which may be gone.
+struct Job {
+  Job(int64_t items, const Body& of_item) : n(items), body(&of_item) {}
+  const int64_t n;
+  const Body* const body;
+  std::atomic<int64_t> next{0}, done{0};
+  std::mutex mutex;
+  std::exception_ptr error;
+
+  void drain(int worker) {
+    inside_team = true;
+    int64_t mine = 0;
+    for (int64_t i = next.fetch_add(1); i < n; i = next.fetch_add(1), ++mine) {
+      try {
+        (*body)(i, worker);
+      } catch (...) {
+        const std::lock_guard lock(mutex);
+        if (!error) error = std::current_exception();
+      }
+    }
+    inside_team = false;
+    if (mine > 0) done.fetch_add(mine, std::memory_order_acq_rel);
+  }
+};
+
 // The caller is worker 0; helpers spin briefly for the next job before they sleep, as kernels follow each other
-// closely.
+// closely. The caller waits for items, not for helpers: one that the machine lets wait holds nobody up.
 class Team {
  public:
   explicit Team(int threads) {
@@ -41,11 +66,7 @@ class Team {
   }
   ~Team() {
     stop_.store(true);
-    {
-      const std::lock_guard lock(mutex_);
-      generation_.fetch_add(1);
-    }
-    wake_.notify_all();
+    hand_out(nullptr);
     for (auto& t : workers_) t.join();
   }
   Team(const Team&) = delete;
@@ -54,62 +75,47 @@ class Team {
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
   void run(int64_t n, const Body& body) {
-    body_ = &body;
-    n_ = n;
-    error_ = nullptr;
-    next_.store(0);
-    busy_.store(static_cast<int>(workers_.size()));
-    {
-      const std::lock_guard lock(mutex_);
-      generation_.fetch_add(1);
-    }
-    wake_.notify_all();
-    drain(0);
-    while (busy_.load(std::memory_order_acquire) != 0) std::this_thread::yield();
-    if (error_) std::rethrow_exception(error_);
+    const auto job = std::make_shared<Job>(n, body);
+    hand_out(job);
+    job->drain(0);
+    while (job->done.load(std::memory_order_acquire) != n) std::this_thread::yield();
+    if (job->error) std::rethrow_exception(job->error);
   }
 
  private:
+  void hand_out(std::shared_ptr<Job> job) {
+    {
+      const std::lock_guard lock(mutex_);
+      job_ = std::move(job);
+      generation_.fetch_add(1);
+    }
+    wake_.notify_all();
+  }
+
   void work(int worker) {
     uint64_t seen = 0;
     while (true) {
       for (int spin = 0; spin < 2000 && generation_.load(std::memory_order_acquire) == seen; ++spin) {
         pause_briefly();
       }
-      if (generation_.load(std::memory_order_acquire) == seen) {
+      std::shared_ptr<Job> job;
+      {
         std::unique_lock lock(mutex_);
         wake_.wait(lock, [&] { return generation_.load() != seen; });
+        seen = generation_.load();
+        job = job_;
       }
-      seen = generation_.load(std::memory_order_acquire);
       if (stop_.load()) return;
-      drain(worker);
-      busy_.fetch_sub(1, std::memory_order_release);
+      job->drain(worker);
     }
-  }
-
-  void drain(int worker) {
-    inside_team = true;
-    for (int64_t i = next_.fetch_add(1); i < n_; i = next_.fetch_add(1)) {
-      try {
-        (*body_)(i, worker);
-      } catch (...) {
-        const std::lock_guard lock(mutex_);
-        if (!error_) error_ = std::current_exception();
-      }
-    }
-    inside_team = false;
   }
 
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::atomic<uint64_t> generation_{0};
-  std::atomic<int64_t> next_{0};
-  std::atomic<int> busy_{0};
   std::atomic<bool> stop_{false};
-  const Body* body_ = nullptr;
-  int64_t n_ = 0;
-  std::exception_ptr error_;
+  std::shared_ptr<Job> job_;
 };
 
 std::mutex team_mutex;
