@@ -13,6 +13,10 @@ if(NOT GOVTRAIN_CUDA MATCHES "^(on|off|emulated)$")
 endif()
 
 if(GOVTRAIN_CUDA STREQUAL "on")
+  if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
+    find_program(GOVTRAIN_NVCC nvcc PATHS /usr/local/cuda/bin REQUIRED)
+    set(CMAKE_CUDA_COMPILER ${GOVTRAIN_NVCC})
+  endif()
   enable_language(CUDA)
   # CMake 3.25 does not know this flag of nvcc 13.
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")

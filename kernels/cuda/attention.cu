@@ -17,6 +17,7 @@ constexpr int kForwardShared = (3 * kHeadTile<width> + kAttentionTile * kScorePi
 
 template <int width>
 __global__ void __launch_bounds__(kAttentionThreads) attention_kernel(Attention a) {
+  expect_dynamic_shared<kForwardShared<width>>();
   constexpr int kTileBytes = kHeadTile<width> * static_cast<int>(sizeof(float));
   const auto q = dynamic_shared<float>(0, kHeadTile<width>);
   const auto k = dynamic_shared<float>(kTileBytes, kHeadTile<width>);

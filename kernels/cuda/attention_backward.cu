@@ -51,6 +51,7 @@ __device__ ScoreGradient score_gradient(const Backward& a, int query, int head, 
 
 template <int width>
 __global__ void __launch_bounds__(kAttentionThreads) attention_dq_kernel(Backward a) {
+  expect_dynamic_shared<kQueryShared<width>>();
   const auto q = dynamic_shared<float>(0, kHeadTile<width>);
   const auto dout = dynamic_shared<float>(kTileBytes<width>, kHeadTile<width>);
   const auto k = dynamic_shared<float>(2 * kTileBytes<width>, kHeadTile<width>);
@@ -91,6 +92,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_dq_kernel(Backwar
 
 template <int width>
 __global__ void __launch_bounds__(kAttentionThreads) attention_dkv_kernel(Backward a) {
+  expect_dynamic_shared<kKeyShared<width>>();
   const auto k = dynamic_shared<float>(0, kHeadTile<width>);
   const auto v = dynamic_shared<float>(kTileBytes<width>, kHeadTile<width>);
   const auto q = dynamic_shared<float>(2 * kTileBytes<width>, kHeadTile<width>);

@@ -79,8 +79,9 @@ __device__ void scatter_step(const OuterFactor& f, const Step& s, int row, int c
     const float* from = f.dy.data + load(f.order + k) * f.dy.ld + col;
     for (int j = 0; j < kBroad; ++j) {
       const float v = col + j < f.dy.cols ? load(from + j) : 0.0f;
-      for (int i = 0; i < kTall; ++i) {
-        if (i == at) tile[i][j] += v;  // the index of a register must be known
+      for (int i = 0; i < kTall; ++i) {  // every element is written: the index of a register must be known
+        const float sum = tile[i][j] + v;
+        tile[i][j] = i == at ? sum : tile[i][j];
       }
     }
   }
@@ -154,7 +155,9 @@ __global__ void __launch_bounds__(kContractThreads) contract_fp32_kernel(OuterCo
   if (withheld) write_tile(c.withheld_grad, row, col, kept);
 }
 
-__global__ void add_norms_kernel(Norms n, int parts) {
+constexpr int kNormThreads = 64;
+
+__global__ void __launch_bounds__(kNormThreads) add_norms_kernel(Norms n, int parts) {
   const int e = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (e >= n.examples || load(n.weight + e) == 0.0f) return;
   double sum = load(n.norm2 + e);
@@ -168,7 +171,8 @@ unsigned tiles_of(int64_t n) { return static_cast<unsigned>((n + kContractTile -
 
 void add_norms(const Norms& n, int parts, cudaStream_t stream) {
   if (n.norm2 == nullptr) return;
-  launch("add_norms", add_norms_kernel, static_cast<unsigned>((n.examples + 63) / 64), 64, 0, stream, n, parts);
+  launch("add_norms", add_norms_kernel, static_cast<unsigned>((n.examples + kNormThreads - 1) / kNormThreads),
+         kNormThreads, 0, stream, n, parts);
 }
 
 void contract_fp32(const OuterContraction& c, dim3 grid, cudaStream_t stream) {

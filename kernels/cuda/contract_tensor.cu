@@ -132,6 +132,7 @@ template <Precision precision, bool withheld>
 __global__ void __launch_bounds__(kContractThreads) contract_tensor_kernel(OuterContraction c) {
   using Element = typename Operand<precision>::Element;
   constexpr int k = Operand<precision>::k;
+  expect_dynamic_shared<kSharedBytes>();
   __shared__ SharedArray<double, kContractThreads / 32> part;
   const auto whole = dynamic_shared<float>(0, kContractTile * kPitch);
   const auto operand = [](int buffer, int which) {

@@ -49,6 +49,13 @@ struct SharedArray {
   __device__ __forceinline__ SharedSpan<T> span() { return {data, N}; }
 };
 
+// Says that the kernel is launched with `bytes` of dynamic shared memory, once, before dynamic_shared(): a remark in
+// the PTX, where tools/kernel_report finds it; emulated, the launch is held to it.
+template <int bytes>
+__device__ __forceinline__ void expect_dynamic_shared() {
+  asm volatile("// dynamic shared memory: %0" ::"n"(bytes));
+}
+
 // `count` elements of the dynamic shared memory, from byte `offset` on.
 template <class T>
 __device__ __forceinline__ SharedSpan<T> dynamic_shared(int offset, int count) {
@@ -80,6 +87,14 @@ using simt::load;
 using simt::SharedArray;
 using simt::SharedSpan;
 using simt::store;
+
+template <int bytes>
+void expect_dynamic_shared() {
+  if (simt::dynamic_shared_size() == size_t{bytes}) return;
+  simt::fail(simt::FaultKind::launch, std::to_string(simt::dynamic_shared_size()) +
+                                          " bytes of dynamic shared memory; the kernel expects " +
+                                          std::to_string(bytes));
+}
 
 template <class T>
 SharedSpan<T> dynamic_shared(int offset, int count) {

@@ -1,11 +1,11 @@
-// Routed gains and biases on the emulated device: gradients with the bits of the CPU backend, norms of the same sums.
+// Routed gains and biases on the device: gradients with the bits of the CPU backend, norms of the same sums.
 #include <cmath>
 #include <deque>
 
 #include "kernels/backend.h"
 #include "kernels/cuda/contract.h"
+#include "tests/cuda/support.h"
 #include "tests/kernels/guarded.h"
-#include "tests/simt/support.h"
 
 namespace govtrain::test {
 namespace {

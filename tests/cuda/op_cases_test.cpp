@@ -1,7 +1,7 @@
-// Runs every line of op_cases.h through all checks on the emulated device, observed: bounds, races, unwritten memory,
+// Runs every line of op_cases.h through all checks on the device; emulated, observed: bounds, races, unwritten memory,
 // order of streams. Isolation comes with other orders of blocks and threads.
 #include "kernels/cuda/backend.h"
-#include "kernels/simt/runtime.h"
+#include "tests/cuda/support.h"
 #include "tests/kernels/op_case_checks.h"
 
 namespace govtrain::test {
@@ -36,10 +36,10 @@ TEST_CASE("an example's rows on the device do not depend on the others, on its p
     for (const auto& lengths : kShort) {
       INFO(op.name << ", rows " << Catch::Detail::stringify(lengths));
       check_isolation(cuda_backend(), op, batch_of(lengths), 4,
-                      [](int round) { simt::settings().seed = static_cast<uint64_t>(100 + round); });
+                      [](int round) { set_schedule(static_cast<uint64_t>(100 + round)); });
     }
   }
-  simt::settings().seed = 1;
+  reset_schedule();
 }
 
 }  // namespace govtrain::test

@@ -1,0 +1,101 @@
+// What the matrix kernels move and multiply, as the emulator counts it: against what they must, for every precision.
+#include "kernels/cuda/contract.h"
+#include "kernels/cuda/gemm.h"
+#include "tests/cuda/support.h"
+#include "tests/kernels/guarded.h"
+
+namespace govtrain::test {
+namespace {
+
+using cuda::Precision;
+
+constexpr Precision kAll[] = {Precision::fp32, Precision::tf32, Precision::bf16};
+
+// A dense matrix on the device.
+struct OnDevice {
+  int64_t rows, cols;
+  DeviceBuffer<float> data;
+  OnDevice(int64_t r, int64_t c, uint64_t seed) : rows(r), cols(c), data(values(r, c, seed)) {}
+  static std::vector<float> values(int64_t r, int64_t c, uint64_t seed) {
+    Guarded g(r, c, 0);
+    g.randomise(seed);
+    return {g.cview().data, g.cview().data + r * c};
+  }
+  View view() const { return {data.get(), rows, cols, cols}; }
+  MutView out() { return {data.get(), rows, cols, cols}; }
+};
+
+simt::Counts counted() {
+  simt::Counts sum;
+  for (const auto& c : simt::take_counts()) sum += c;
+  return sum;
+}
+
+}  // namespace
+
+TEST_CASE("the routed kernel moves each input once per tile pass and multiplies what plain dW does") {
+  const int64_t p = 512;
+  const int64_t d = 576;
+  const int64_t rows = 64 + 79;
+  const OnDevice dy(rows, p, 1);
+  const OnDevice x(rows, d, 2);
+  OnDevice grad(p, d, 3);
+  const DeviceBuffer<int32_t> offsets(std::vector<int32_t>{0, 64, static_cast<int32_t>(rows)});
+  const DeviceBuffer<float> weight(std::vector<float>{1.0f, 0.5f});
+  const DeviceBuffer<double> norm2(std::vector<double>(2, 0.0));
+  const DeviceBuffer<double> scratch(static_cast<size_t>(cuda::contract_scratch(p, d, 2)));
+  cuda::OuterContraction c;
+  c.factors[0].dy = dy.view();
+  c.factors[0].x = x.view();
+  c.count = 1;
+  c.offsets = offsets.get();
+  c.examples = 2;
+  c.weight = weight.get();
+  c.grad = grad.out();
+  c.norm2 = norm2.get();
+  c.scratch = scratch.get();
+  const int64_t tiles = (p / cuda::kContractTile) * (d / cuda::kContractTile);
+  const int64_t inputs = tiles * rows * 2 * cuda::kContractTile * 4;
+  const int64_t gradient = p * d * 4;
+  const int64_t weighting_and_squares = 2 * 2 * p * d;  // of two examples
+  for (const Precision precision : kAll) {
+    simt::take_counts();
+    cuda::contract_outer(c, precision, nullptr);
+    const simt::Counts sum = counted();
+    const auto ratio =
+        static_cast<double>(sum.global_read + sum.global_written) / static_cast<double>(inputs + 2 * gradient);
+    CAPTURE(static_cast<int>(precision), sum.global_read, sum.global_written, ratio);
+    CHECK(ratio >= 1.0);
+    CHECK(ratio <= 1.10);
+    CHECK(sum.global_written >= gradient);
+    CHECK(sum.global_written <= gradient + gradient / 100);
+    if (precision == Precision::fp32) {
+      CHECK(sum.mma == 0);
+      CHECK(sum.fma == p * d * rows + weighting_and_squares);
+      CHECK(sum.bank_conflicts == 0);
+    } else {
+      CHECK(sum.mma == p * d * ((rows + 15) / 16 * 16));  // fragments are 16 rows deep: what plain dW of all rows takes
+      CHECK(sum.fma == weighting_and_squares);
+    }
+  }
+}
+
+TEST_CASE("a linear layer on the device reads each operand once per tile pass, without bank conflicts") {
+  OnDevice x(128, 128, 1);
+  OnDevice w(128, 128, 2);
+  OnDevice y(128, 128, 3);
+  simt::take_counts();
+  cuda::linear(x.view(), w.view(), nullptr, y.out(), nullptr);
+  cuda::linear_dx(y.view(), w.view(), x.out(), false, nullptr);
+  const auto counts = simt::take_counts();
+  REQUIRE(counts.size() == 2);
+  for (const auto& c : counts) {
+    INFO(c.kernel);
+    CHECK(c.global_read == 4 * 2 * 64 * 128 * 4);  // 4 tiles, 2 operands
+    CHECK(c.global_written == 128 * 128 * 4);
+    CHECK(c.fma == 128 * 128 * 128);
+    CHECK(c.bank_conflicts == 0);
+  }
+}
+
+}  // namespace govtrain::test
