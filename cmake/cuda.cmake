@@ -22,6 +22,13 @@ if(GOVTRAIN_CUDA STREQUAL "on")
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
   find_package(CUDAToolkit REQUIRED)
+  # Beside the toolkit, in the system's folders, or under CUDNN_ROOT.
+  find_path(GOVTRAIN_CUDNN_INCLUDE cudnn.h HINTS ${CUDNN_ROOT}/include $ENV{CUDNN_ROOT}/include ${CUDAToolkit_INCLUDE_DIRS})
+  find_library(GOVTRAIN_CUDNN_LIBRARY cudnn HINTS ${CUDNN_ROOT}/lib $ENV{CUDNN_ROOT}/lib ${CUDAToolkit_LIBRARY_DIR})
+  if(NOT GOVTRAIN_CUDNN_INCLUDE OR NOT GOVTRAIN_CUDNN_LIBRARY)
+    message(STATUS "cuDNN: not found; expected cudnn.h and libcudnn.so beside the CUDA toolkit or under CUDNN_ROOT. "
+      "Convolutions on the device are an error in this build, all else is there")
+  endif()
 endif()
 
 # The host compiles what kernels need for speed: fused multiply-add as one instruction where this machine has it.

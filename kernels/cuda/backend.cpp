@@ -1,10 +1,13 @@
 #include "kernels/cuda/backend.h"
 
 #include <map>
+#include <memory>
+#include <optional>
 #include <utility>
 
 #include "core/buffer.h"
 #include "core/rng.h"
+#include "kernels/cuda/blas.h"
 #include "kernels/cuda/contract_host.h"
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/memory.h"
@@ -23,7 +26,9 @@ MutView flat(std::span<float> s) { return {s.data(), 1, static_cast<int64_t>(s.s
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend() {
+  CudaBackend(Device& device, cuda::Precision precision, cuda::Determinism determinism)
+      : device_(device), precision_(precision) {
+    if (determinism == cuda::Determinism::fast) blas_.emplace(device);
     cudaDeviceProp p{};
     cuda::check(cudaGetDeviceProperties(&p, 0), "device properties");
     device_name_ = std::string(p.name) + " sm_" + std::to_string(p.major) + std::to_string(p.minor);
@@ -34,15 +39,25 @@ class CudaBackend final : public Backend {
   Allocator& allocator() override { return device_.allocator; }
 
   void linear(View x, View w, std::span<const float> bias, MutView y) override {
-    cuda::linear(x, w, pointer(bias), y, device_.stream);
+    if (blas_) return blas_->linear(x, w, pointer(bias), y, precision_);
+    cuda::linear(x, w, pointer(bias), y, precision_, device_.stream);
   }
-  void linear_dx(View dy, View w, MutView dx, bool add) override { cuda::linear_dx(dy, w, dx, add, device_.stream); }
+  void linear_dx(View dy, View w, MutView dx, bool add) override {
+    if (blas_) return blas_->linear_dx(dy, w, dx, add, precision_);
+    cuda::linear_dx(dy, w, dx, add, precision_, device_.stream);
+  }
 
   void contract(std::span<const Factor> factors, const Rows& rows, const Contraction& how, MutView grad) override {
-    cuda::contract(device_, factors, rows, how, grad);
+    cuda::contract(device_, precision_, factors, rows, how, grad);
   }
   void contract_plain(std::span<const Factor> factors, MutView grad) override {
-    cuda::contract_plain(device_, factors, grad);
+    for (const Factor& f : factors) {
+      if (blas_ && f.kind == Factor::Kind::outer) {
+        blas_->outer(f.dy, f.x, grad, precision_);
+      } else {
+        cuda::contract_plain(device_, precision_, f, grad);
+      }
+    }
   }
 
   void attention(View q, View k, View v, const Rows& rows, int heads, int kv_heads, float scale, MutView out,
@@ -210,7 +225,9 @@ class CudaBackend final : public Backend {
     Buffer<float> cosine, sine;
   };
 
-  Device device_;
+  Device& device_;
+  cuda::Precision precision_;
+  std::optional<cuda::Blas> blas_;  // determinism: fast
   std::map<std::pair<int64_t, float>, KeptTable> tables_;
   std::string device_name_;
 };
@@ -234,11 +251,14 @@ bool cuda_is_emulated() {
 #endif
 }
 
-Backend& cuda_backend() {
+Backend& cuda_backend(cuda::Precision precision, cuda::Determinism determinism) {
   std::string why;
   if (!cuda_available(&why)) throw Error("cuda", "expected a CUDA device, got none: {}", why);
   // Never destroyed: tensors of the program may outlive the statics of this file.
-  static auto* backend = new CudaBackend;
+  static auto* device = new Device;
+  static auto* all = new std::map<std::pair<cuda::Precision, cuda::Determinism>, std::unique_ptr<CudaBackend>>;
+  auto& backend = (*all)[{precision, determinism}];
+  if (!backend) backend = std::make_unique<CudaBackend>(*device, precision, determinism);
   return *backend;
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "kernels/backend.h"
+#include "kernels/cuda/precision.h"
 
 namespace govtrain {
 
@@ -12,9 +13,13 @@ namespace govtrain {
 bool cuda_available(std::string* why);
 // Whether the device is the emulated one: the same kernels on the host, for tests. Thousands of times slower.
 bool cuda_is_emulated();
-// The process-wide backend on device 0, in float32. name() is "cuda"; instruction_set() names the device and its
-// architecture. Throws Error when cuda_available() is false. attention() takes heads of up to 128 columns, contract()
-// up to 8 factors of one parameter; beyond that they throw Error. Not thread-safe: one host thread at a time.
-Backend& cuda_backend();
+// The process-wide backend on device 0 whose products (linear, linear_dx, contract and contract_plain of outer factors)
+// are made as asked for; all of them share one device, stream and allocator. fast gives up, for linear, linear_dx and
+// contract_plain, that rows do not depend on the batch; contract() is the same in both. name() is "cuda";
+// instruction_set() names the device and its architecture. Throws Error when cuda_available() is false. attention()
+// takes heads of up to 128 columns, contract() up to 8 factors of one parameter; beyond that they throw Error. Not
+// thread-safe: one host thread at a time.
+Backend& cuda_backend(cuda::Precision precision = cuda::Precision::fp32,
+                      cuda::Determinism determinism = cuda::Determinism::strict);
 
 }  // namespace govtrain

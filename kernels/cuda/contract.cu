@@ -187,19 +187,17 @@ int64_t contract_scratch(int64_t p, int64_t d, int examples) {
   return static_cast<int64_t>(tiles_of(p)) * tiles_of(d) * examples;
 }
 
-void contract_outer(const OuterContraction& what, Precision precision, cudaStream_t stream) {
+void contract_outer(const OuterContraction& what, Precision precision, cudaStream_t stream, TensorCores by) {
   if (what.count > kMaxFactors)
     throw std::invalid_argument("[contract] more factors of one parameter than the kernel takes");
-  for (int f = 0; f < what.count; ++f) {
-    if (what.factors[f].index != nullptr && precision != Precision::fp32)
-      throw std::invalid_argument("[contract] scatter factors beside outer ones; expected the precision fp32");
-  }
   if (what.examples == 0 || what.count == 0 || what.grad.size() == 0) return;
   const dim3 grid(tiles_of(what.grad.cols), tiles_of(what.grad.rows));
   if (precision == Precision::fp32) {
     contract_fp32(what, grid, stream);
+  } else if (by == TensorCores::mma) {
+    contract_mma(what, precision, grid, stream);
   } else {
-    contract_tensor(what, precision, grid, stream);
+    contract_wmma(what, precision, grid, stream);
   }
   add_norms({what.weight, what.norm2, what.scratch, what.examples}, static_cast<int>(grid.x * grid.y), stream);
 }

@@ -7,14 +7,16 @@
 
 #include "core/view.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/precision.h"
 
 namespace govtrain::cuda {
 
-// How products are made; sums, norms and gradients are float32 (norms across tiles: double) in each.
-//   fp32  one chain of fused multiply-adds in ascending row order per element: the bits of the CPU backend
-//   tf32  operands rounded to 11 bits, tensor cores
-//   bf16  operands rounded to 8 bits, tensor cores
-enum class Precision { fp32, tf32, bf16 };
+// Which instructions make the products of tf32 and bf16. The sums are the same; norms agree to 64 * 2^-24 relative,
+// since the squares of a tile are added in another order.
+enum class TensorCores {
+  mma,   // mma.sync: the lane layouts of the PTX manual
+  wmma,  // nvcuda::wmma: no layout is known, and none can be wrong; what mma is held to
+};
 
 constexpr int kMaxFactors = 8;
 constexpr int kContractTile = 64;  // a block owns kContractTile x kContractTile elements of the gradient
@@ -22,7 +24,8 @@ constexpr int kContractTile = 64;  // a block owns kContractTile x kContractTile
 struct OuterFactor {
   View dy;  // outer: [rows, p]; scatter: [rows, d]
   View x;   // outer: [rows, d]
-  // Scatter, fp32 only: the rows of each example sorted by (index, row), at the example's place: index and row of each.
+  // Scatter: the rows of each example sorted by (index, row), at the example's place: index and row of each. They are
+  // added in float32, in that order, whatever the precision of the products.
   const int32_t* index = nullptr;
   const int32_t* order = nullptr;
 };
@@ -45,8 +48,9 @@ int64_t contract_scratch(int64_t p, int64_t d, int examples);
 
 // Same bits for any batch that an example may be part of, and whatever the order of blocks. Each input is read once per
 // tile of the gradient that needs it; the gradient is read and written once. Throws std::invalid_argument for more than
-// kMaxFactors factors, and for scatter factors in another precision than fp32.
-void contract_outer(const OuterContraction& what, Precision precision, cudaStream_t stream);
+// kMaxFactors factors.
+void contract_outer(const OuterContraction& what, Precision precision, cudaStream_t stream,
+                    TensorCores by = TensorCores::mma);
 
 // Gains and biases; float32 whatever the precision of the products.
 struct VectorFactor {

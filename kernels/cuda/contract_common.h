@@ -1,4 +1,4 @@
-// What both routed dW kernels share: how a block walks over the batch, how a step of rows gets into shared memory, and
+// What the routed dW kernels share: how a block walks over the batch, how a step of rows gets into shared memory, and
 // how norms are put together. Private to kernels/cuda.
 #pragma once
 
@@ -124,6 +124,7 @@ struct Norms {
 void add_norms(const Norms& n, int parts, cudaStream_t stream);
 
 void contract_fp32(const OuterContraction& c, dim3 grid, cudaStream_t stream);
-void contract_tensor(const OuterContraction& c, Precision precision, dim3 grid, cudaStream_t stream);
+void contract_mma(const OuterContraction& c, Precision precision, dim3 grid, cudaStream_t stream);
+void contract_wmma(const OuterContraction& c, Precision precision, dim3 grid, cudaStream_t stream);
 
 }  // namespace govtrain::cuda

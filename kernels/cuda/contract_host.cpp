@@ -57,8 +57,8 @@ void sort_rows(const int32_t* index, int begin, int end, int32_t* order) {
 }
 
 // Outer factors, and scatter factors beside them.
-void contract_matrix(Device& device, std::span<const Factor> factors, const Rows& rows, const Contraction& how,
-                     MutView grad) {
+void contract_matrix(Device& device, Precision precision, std::span<const Factor> factors, const Rows& rows,
+                     const Contraction& how, MutView grad) {
   check_factors(factors);
   Packet packet(device);
   const Common common(packet, rows, how);
@@ -90,7 +90,7 @@ void contract_matrix(Device& device, std::span<const Factor> factors, const Rows
                                 how.norm2.empty() ? 1 : contract_scratch(grad.rows, grad.cols, rows.examples()));
   c.norm2 = how.norm2.empty() ? nullptr : how.norm2.data();
   c.scratch = scratch.get();
-  contract_outer(c, Precision::fp32, device.stream);
+  contract_outer(c, precision, device.stream);
 }
 
 // All rows that take part, cut into runs and segments.
@@ -176,7 +176,8 @@ void contract_scatters(Device& device, std::span<const Factor> factors, const Ro
 
 }  // namespace
 
-void contract(Device& device, std::span<const Factor> factors, const Rows& rows, const Contraction& how, MutView grad) {
+void contract(Device& device, Precision precision, std::span<const Factor> factors, const Rows& rows,
+              const Contraction& how, MutView grad) {
   if (factors.empty() || rows.examples() == 0 || grad.size() == 0) return;
   const auto kind = factors[0].kind;
   if (kind == Factor::Kind::gain || kind == Factor::Kind::bias) {
@@ -184,23 +185,22 @@ void contract(Device& device, std::span<const Factor> factors, const Rows& rows,
   }
   const bool scatter =
       std::all_of(factors.begin(), factors.end(), [](const Factor& f) { return f.kind == Factor::Kind::scatter; });
-  scatter ? contract_scatters(device, factors, rows, how, grad) : contract_matrix(device, factors, rows, how, grad);
+  scatter ? contract_scatters(device, factors, rows, how, grad)
+          : contract_matrix(device, precision, factors, rows, how, grad);
 }
 
-void contract_plain(Device& device, std::span<const Factor> factors, MutView grad) {
+void contract_plain(Device& device, Precision precision, const Factor& factor, MutView grad) {
   constexpr int32_t kPiece = 128;
-  for (const Factor& f : factors) {
-    const auto total = static_cast<int32_t>(f.dy.rows);
-    if (total == 0) continue;
-    std::vector<int32_t> offsets;
-    for (int32_t t = 0; t < total; t += kPiece) offsets.push_back(t);
-    offsets.push_back(total);
-    const Rows pieces(std::move(offsets));
-    const std::vector<float> ones(static_cast<size_t>(pieces.examples()), 1.0f);
-    Contraction how;
-    how.weight = ones;
-    contract(device, {&f, 1}, pieces, how, grad);
-  }
+  const auto total = static_cast<int32_t>(factor.dy.rows);
+  if (total == 0) return;
+  std::vector<int32_t> offsets;
+  for (int32_t t = 0; t < total; t += kPiece) offsets.push_back(t);
+  offsets.push_back(total);
+  const Rows pieces(std::move(offsets));
+  const std::vector<float> ones(static_cast<size_t>(pieces.examples()), 1.0f);
+  Contraction how;
+  how.weight = ones;
+  contract(device, precision, {&factor, 1}, pieces, how, grad);
 }
 
 }  // namespace govtrain::cuda

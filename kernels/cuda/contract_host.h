@@ -4,12 +4,14 @@
 
 #include "kernels/backend.h"
 #include "kernels/cuda/memory.h"
+#include "kernels/cuda/precision.h"
 
 namespace govtrain::cuda {
 
-// As Backend::contract.
-void contract(Device& device, std::span<const Factor> factors, const Rows& rows, const Contraction& how, MutView grad);
-// As Backend::contract_plain: the sum runs over pieces of 128 rows, as on the CPU.
-void contract_plain(Device& device, std::span<const Factor> factors, MutView grad);
+// As Backend::contract. `precision` is that of the products of outer factors.
+void contract(Device& device, Precision precision, std::span<const Factor> factors, const Rows& rows,
+              const Contraction& how, MutView grad);
+// As Backend::contract_plain for one of its factors: the sum runs over pieces of 128 rows, as on the CPU.
+void contract_plain(Device& device, Precision precision, const Factor& factor, MutView grad);
 
 }  // namespace govtrain::cuda

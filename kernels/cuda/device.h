@@ -16,6 +16,9 @@
 
 #include "kernels/cuda/ptx.h"
 
+// Before a loop over an array that must stay in registers, where nvcc does not unroll it by itself.
+#define GOVTRAIN_UNROLL _Pragma("unroll")
+
 namespace govtrain::cuda {
 
 template <class T>
@@ -80,6 +83,8 @@ void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_
 #else
 
 #include "kernels/simt/simt.h"
+
+#define GOVTRAIN_UNROLL
 
 namespace govtrain::cuda {
 

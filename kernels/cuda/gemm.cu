@@ -1,8 +1,9 @@
-// A block owns 64 x 64 elements of the product, a thread 8 rows x 4 columns that lie 16 apart. Steps of 16 of k come
-// into shared memory by cp.async while the ones before are multiplied.
+// Matrix products in float32. A block owns 64 x 64 elements of the product, a thread 8 rows x 4 columns that lie 16
+// apart. Steps of 16 of k come into shared memory by cp.async while the ones before are multiplied.
 #include <cstdint>
 
 #include "kernels/cuda/gemm.h"
+#include "kernels/cuda/gemm_product.h"
 
 namespace govtrain::cuda {
 namespace {
@@ -16,14 +17,6 @@ constexpr int kAcross = kTile / kBroad;
 constexpr int kPitch = kDepth + 4;  // along k: 16-byte aligned rows, eight lanes on eight groups of banks
 constexpr int kBuffer = kTile * kPitch;
 static_assert(kDepth * kTile <= kBuffer);
-
-struct Product {
-  View a;             // [m, k]
-  View b;             // [n, k], or [k, n]
-  MutView c;          // [m, n]
-  const float* bias;  // [n] or null
-  bool add;           // c += instead of c =
-};
 
 // Rows [row, row+height) and columns [col, col+width) of `v` into `to` with `pitch`; what lies outside becomes 0.
 __device__ void stage(const View& v, int row, int height, int col, int width, SharedSpan<float> to, int pitch) {
@@ -130,14 +123,18 @@ dim3 grid_of(const MutView& c) {
 
 }  // namespace
 
-void linear(View x, View w, const float* bias, MutView y, cudaStream_t stream) {
+void linear(View x, View w, const float* bias, MutView y, Precision precision, cudaStream_t stream) {
   if (y.size() == 0) return;
-  launch("linear", product_kernel<true>, grid_of(y), kThreads, 0, stream, Product{x, w, y, bias, false});
+  const Product p{x, w, y, bias, false};
+  if (precision != Precision::fp32) return tensor_product("linear", p, true, precision, stream);
+  launch("linear", product_kernel<true>, grid_of(y), kThreads, 0, stream, p);
 }
 
-void linear_dx(View dy, View w, MutView dx, bool add, cudaStream_t stream) {
+void linear_dx(View dy, View w, MutView dx, bool add, Precision precision, cudaStream_t stream) {
   if (dx.size() == 0) return;
-  launch("linear_dx", product_kernel<false>, grid_of(dx), kThreads, 0, stream, Product{dy, w, dx, nullptr, add});
+  const Product p{dy, w, dx, nullptr, add};
+  if (precision != Precision::fp32) return tensor_product("linear_dx", p, false, precision, stream);
+  launch("linear_dx", product_kernel<false>, grid_of(dx), kThreads, 0, stream, p);
 }
 
 }  // namespace govtrain::cuda

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "kernels/simt/block.h"
+#include "kernels/simt/number.h"
 #include "kernels/simt/observe.h"
 
 namespace govtrain::cuda {
@@ -26,6 +27,11 @@ void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b
 // An operand whose 13 lowest bits are not 0 is a fault: a device would drop them.
 void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
                       const char* file = __builtin_FILE(), int line = __builtin_LINE());
+
+// cvt.rn.bf16x2.f32: two numbers rounded to bf16, `low` in the lower half.
+inline uint32_t pack_bf16(float low, float high) {
+  return static_cast<uint32_t>(__float2bfloat16_rn(high).bits) << 16 | __float2bfloat16_rn(low).bits;
+}
 
 }  // namespace govtrain::cuda
 

@@ -1,13 +1,15 @@
-// The routed dW kernel: float32 against the CPU backend at zero bits, tensor-core paths against double within a derived
-// bound, structural zeros, batch invariance, 32 schedules. What it moves and multiplies: counts_emulated_test.cpp.
+// The routed dW kernel, scatter factors beside outer ones included: float32 against the CPU backend at zero bits,
+// tensor-core paths against double within a derived bound and against each other at zero bits, structural zeros, batch
+// invariance, 32 schedules. What it moves and multiplies: counts_emulated_test.cpp.
 #include "kernels/cuda/contract.h"
 
-#include <bit>
+#include <algorithm>
 #include <cmath>
 #include <deque>
 #include <limits>
 
 #include "kernels/backend.h"
+#include "tests/cuda/rounding.h"
 #include "tests/cuda/support.h"
 #include "tests/kernels/guarded.h"
 
@@ -16,20 +18,34 @@ namespace {
 
 using cuda::OuterContraction;
 using cuda::Precision;
+using cuda::TensorCores;
 
 struct Problem {
   int64_t p, d;
   Rows rows;
   std::deque<Guarded> dy, x;
+  std::deque<Guarded> rows_to_add;  // of scatter factors, which come after the outer ones
+  std::vector<std::vector<int32_t>> index;
   std::vector<float> weight, withheld;
 
-  Problem(int64_t p_, int64_t d_, const std::vector<int32_t>& lengths, int factors, uint64_t seed, int64_t pad)
+  Problem(int64_t p_, int64_t d_, const std::vector<int32_t>& lengths, int factors, uint64_t seed, int64_t pad,
+          int scatters = 0)
       : p(p_), d(d_), rows(Rows::of_lengths(lengths)) {
     for (int f = 0; f < factors; ++f) {
       dy.emplace_back(rows.total(), p, pad);
       dy.back().randomise(seed + 2 * static_cast<uint64_t>(f));
       x.emplace_back(rows.total(), d, pad);
       x.back().randomise(seed + 2 * static_cast<uint64_t>(f) + 1);
+    }
+    const Rng pick(seed, Stream::test);
+    uint64_t draw = 0;
+    for (int f = 0; f < scatters; ++f) {
+      rows_to_add.emplace_back(rows.total(), d, pad);
+      rows_to_add.back().randomise(seed + 1000 + static_cast<uint64_t>(f));
+      std::vector<int32_t> at;  // few places, so that rows of one example meet
+      for (int t = 0; t < rows.total(); ++t)
+        at.push_back(static_cast<int32_t>(pick.bits(draw++) % static_cast<uint64_t>(p) / 5 * 5));
+      index.push_back(std::move(at));
     }
     constexpr float kWeights[] = {1.0f, 0.0f, 0.5f, -0.25f, 2.0f};
     for (int e = 0; e < rows.examples(); ++e) {
@@ -46,7 +62,30 @@ struct Problem {
       one.x = x[i].cview();
       f.push_back(one);
     }
+    for (size_t i = 0; i < index.size(); ++i) {
+      Factor one;
+      one.kind = Factor::Kind::scatter;
+      one.dy = rows_to_add[i].cview();
+      one.index = index[i].data();
+      f.push_back(one);
+    }
     return f;
+  }
+};
+
+// The rows of each example by (index, row), as OuterFactor wants them.
+struct Sorted {
+  std::vector<int32_t> index, order;
+  Sorted(const Problem& q, const std::vector<int32_t>& of) {
+    for (int e = 0; e < q.rows.examples(); ++e) {
+      std::vector<std::pair<int32_t, int32_t>> all;
+      for (int t = q.rows.begin(e); t < q.rows.end(e); ++t) all.emplace_back(of[static_cast<size_t>(t)], t);
+      std::sort(all.begin(), all.end());
+      for (const auto& [at, t] : all) {
+        index.push_back(at);
+        order.push_back(t);
+      }
+    }
   }
 };
 
@@ -77,7 +116,7 @@ Result on_cpu(const Problem& q, bool withheld) {
 // Rows of `v` with their padding, on the device.
 std::vector<float> with_padding(View v) { return {v.data, v.data + v.rows * v.ld}; }
 
-Result on_device(const Problem& q, bool withheld, Precision precision, bool norms = true) {
+Result on_device(const Problem& q, bool withheld, Precision precision, TensorCores by = TensorCores::mma) {
   const DeviceBuffer<float> grad(start(q, 77));
   const DeviceBuffer<float> kept(start(q, 78));
   const DeviceBuffer<int32_t> offsets(q.rows.offsets());
@@ -96,6 +135,16 @@ Result on_device(const Problem& q, bool withheld, Precision precision, bool norm
     c.factors[f].x = {data.back().get(), x.rows, x.cols, x.ld};
   }
   c.count = static_cast<int>(q.dy.size());
+  std::deque<DeviceBuffer<int32_t>> places;
+  for (size_t f = 0; f < q.index.size(); ++f) {
+    const View dy = q.rows_to_add[f].cview();
+    data.emplace_back(with_padding(dy));
+    const Sorted sorted(q, q.index[f]);
+    places.emplace_back(sorted.index);
+    places.emplace_back(sorted.order);
+    c.factors[c.count++] = {
+        {data.back().get(), dy.rows, dy.cols, dy.ld}, {}, places[2 * f].get(), places[2 * f + 1].get()};
+  }
   c.offsets = offsets.get();
   c.examples = q.rows.examples();
   c.weight = weight.get();
@@ -104,11 +153,9 @@ Result on_device(const Problem& q, bool withheld, Precision precision, bool norm
     c.withheld = held.get();
     c.withheld_grad = {kept.get(), q.p, q.d};
   }
-  if (norms) {
-    c.norm2 = norm2.get();
-    c.scratch = scratch.get();
-  }
-  cuda::contract_outer(c, precision, nullptr);
+  c.norm2 = norm2.get();
+  c.scratch = scratch.get();
+  cuda::contract_outer(c, precision, nullptr, by);
   return {grad.host(), kept.host(), norm2.host()};
 }
 
@@ -119,20 +166,14 @@ std::deque<Problem> problems() {
     all.emplace_back(p, d, std::vector<int32_t>{1}, 1, seed += 10, 3);
     all.emplace_back(p, d, std::vector<int32_t>{31, 7, 16, 33}, 1, seed += 10, 0);
     all.emplace_back(p, d, std::vector<int32_t>{3, 40, 1, 17, 2, 5, 9}, 2, seed += 10, 4);
+    all.emplace_back(p, d, std::vector<int32_t>{3, 40, 1, 17, 2}, 1, seed += 10, 3, 1);
   }
   return all;
 }
 
 std::string label(const Problem& q) {
-  return "p " + std::to_string(q.p) + ", d " + std::to_string(q.d) + ", examples " + std::to_string(q.rows.examples());
-}
-
-// To 11 bits, ties away from zero, or to 8 bits, ties to even. Finite values only.
-float rounded(float v, Precision precision) {
-  auto bits = std::bit_cast<uint32_t>(v);
-  if (precision == Precision::tf32) bits = (bits + 0x1000u) & ~0x1FFFu;
-  if (precision == Precision::bf16) bits = (bits + 0x7FFFu + ((bits >> 16) & 1u)) & ~0xFFFFu;
-  return std::bit_cast<float>(bits);
+  return "p " + std::to_string(q.p) + ", d " + std::to_string(q.d) + ", examples " + std::to_string(q.rows.examples()) +
+         ", scatters " + std::to_string(q.index.size());
 }
 
 // grad, and the norms, from rounded operands in double.
@@ -141,10 +182,19 @@ void check_against_double(const Problem& q, Precision precision, const Result& g
   std::vector<double> grad(first.begin(), first.end());
   for (int e = 0; e < q.rows.examples(); ++e) {
     double square = 0.0;
+    std::vector<double> scattered(static_cast<size_t>(q.p * q.d));
+    for (size_t f = 0; f < q.index.size(); ++f) {
+      for (int t = q.rows.begin(e); t < q.rows.end(e); ++t) {
+        for (int64_t j = 0; j < q.d; ++j) {
+          scattered[static_cast<size_t>(q.index[f][static_cast<size_t>(t)] * q.d + j)] +=
+              static_cast<double>(q.rows_to_add[f].cview().at(t, j));
+        }
+      }
+    }
     const auto w = static_cast<double>(q.weight[static_cast<size_t>(e)]);
     for (int64_t i = 0; i < q.p; ++i) {
       for (int64_t j = 0; j < q.d; ++j) {
-        double sum = 0.0;
+        double sum = scattered[static_cast<size_t>(i * q.d + j)];
         for (size_t f = 0; f < q.dy.size(); ++f) {
           for (int t = q.rows.begin(e); t < q.rows.end(e); ++t) {
             sum += static_cast<double>(rounded(q.dy[f].cview().at(t, i), precision)) *
@@ -157,13 +207,13 @@ void check_against_double(const Problem& q, Precision precision, const Result& g
     }
     if (w == 0.0) square = 0.0;
     // A tile's elements err by 4 sqrt(n) u n; a tile of few elements may cancel (tests/kernels/contract_test.cpp).
-    const double n = static_cast<double>(q.rows.length(e)) * static_cast<double>(q.dy.size());
+    const double n = static_cast<double>(q.rows.length(e)) * static_cast<double>(q.dy.size() + q.index.size());
     const double delta = 4 * std::sqrt(n) * 0x1p-24 * n;
     const auto size = static_cast<double>(q.p * q.d);
     const double tolerance = size >= 64 ? 1e-5 * square : 2 * delta * std::sqrt(size * square) + size * delta * delta;
     CHECK(std::abs(got.norm2[static_cast<size_t>(e)] - square) <= tolerance);
   }
-  const double n = static_cast<double>(q.rows.total()) * static_cast<double>(q.dy.size());
+  const double n = static_cast<double>(q.rows.total()) * static_cast<double>(q.dy.size() + q.index.size());
   double worst = 0.0;
   for (size_t i = 0; i < grad.size(); ++i)
     worst = std::max(worst, std::abs(grad[i] - static_cast<double>(got.grad[i])));
@@ -197,6 +247,22 @@ TEST_CASE("the tensor-core kernels match double on rounded operands") {
       CHECK(both.grad == plain.grad);
       CHECK(both.norm2 == plain.norm2);
       if (q.rows.examples() > 1) CHECK(both.kept != plain.kept);
+    }
+  }
+}
+
+TEST_CASE("mma.sync and wmma give the same gradients, and norms but for the order of their squares") {
+  for (const Problem& q : problems()) {
+    INFO(label(q));
+    for (const Precision precision : {Precision::tf32, Precision::bf16}) {
+      const Result mma = on_device(q, true, precision, TensorCores::mma);
+      const Result wmma = on_device(q, true, precision, TensorCores::wmma);
+      CHECK(mma.grad == wmma.grad);
+      CHECK(mma.kept == wmma.kept);
+      for (size_t e = 0; e < mma.norm2.size(); ++e) {
+        // Each thread adds 32 squares in float32: two such sums of the same numbers differ by 64 roundings at most.
+        CHECK(std::abs(mma.norm2[e] - wmma.norm2[e]) <= 64.01 * 0x1p-24 * wmma.norm2[e]);
+      }
     }
   }
 }

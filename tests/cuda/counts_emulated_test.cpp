@@ -72,11 +72,36 @@ TEST_CASE("the routed kernel moves each input once per tile pass and multiplies 
     if (precision == Precision::fp32) {
       CHECK(sum.mma == 0);
       CHECK(sum.fma == p * d * rows + weighting_and_squares);
-      CHECK(sum.bank_conflicts == 0);
     } else {
       CHECK(sum.mma == p * d * ((rows + 15) / 16 * 16));  // fragments are 16 rows deep: what plain dW of all rows takes
       CHECK(sum.fma == weighting_and_squares);
     }
+    CHECK(sum.bank_conflicts == 0);
+  }
+}
+
+TEST_CASE("mma.sync meets at one barrier a step, wmma at two") {
+  const OnDevice dy(64, 64, 1);
+  const OnDevice x(64, 64, 2);
+  OnDevice grad(64, 64, 3);
+  const DeviceBuffer<int32_t> offsets(std::vector<int32_t>{0, 64});
+  const DeviceBuffer<float> weight(std::vector<float>{1.0f});
+  cuda::OuterContraction c;
+  c.factors[0].dy = dy.view();
+  c.factors[0].x = x.view();
+  c.count = 1;
+  c.offsets = offsets.get();
+  c.examples = 1;
+  c.weight = weight.get();
+  c.grad = grad.out();
+  for (const Precision precision : {Precision::tf32, Precision::bf16}) {
+    const auto barriers = [&](cuda::TensorCores by) {
+      simt::take_counts();
+      cuda::contract_outer(c, precision, nullptr, by);
+      return counted().barriers;
+    };
+    CHECK(barriers(cuda::TensorCores::mma) == 1 + 4);  // four steps
+    CHECK(barriers(cuda::TensorCores::wmma) == 3 + 2 * 4);
   }
 }
 
@@ -84,17 +109,19 @@ TEST_CASE("a linear layer on the device reads each operand once per tile pass, w
   OnDevice x(128, 128, 1);
   OnDevice w(128, 128, 2);
   OnDevice y(128, 128, 3);
-  simt::take_counts();
-  cuda::linear(x.view(), w.view(), nullptr, y.out(), nullptr);
-  cuda::linear_dx(y.view(), w.view(), x.out(), false, nullptr);
-  const auto counts = simt::take_counts();
-  REQUIRE(counts.size() == 2);
-  for (const auto& c : counts) {
-    INFO(c.kernel);
-    CHECK(c.global_read == 4 * 2 * 64 * 128 * 4);  // 4 tiles, 2 operands
-    CHECK(c.global_written == 128 * 128 * 4);
-    CHECK(c.fma == 128 * 128 * 128);
-    CHECK(c.bank_conflicts == 0);
+  for (const Precision precision : kAll) {
+    simt::take_counts();
+    cuda::linear(x.view(), w.view(), nullptr, y.out(), precision, nullptr);
+    cuda::linear_dx(y.view(), w.view(), x.out(), false, precision, nullptr);
+    const auto counts = simt::take_counts();
+    REQUIRE(counts.size() == 2);
+    for (const auto& c : counts) {
+      INFO(c.kernel << " " << static_cast<int>(precision));
+      CHECK(c.global_read == 4 * 2 * 64 * 128 * 4);  // 4 tiles, 2 operands
+      CHECK(c.global_written == 128 * 128 * 4);
+      CHECK((precision == Precision::fp32 ? c.fma : c.mma) == 128 * 128 * 128);
+      CHECK(c.bank_conflicts == 0);
+    }
   }
 }
 

@@ -1,44 +1,60 @@
 // Runs every line of op_cases.h through all checks on the device; emulated, observed: bounds, races, unwritten memory,
-// order of streams. Isolation comes with other orders of blocks and threads.
+// order of streams. Isolation comes with other orders of blocks and threads. In tf32 and bf16 those lines run that have
+// products; the others do not know of a precision.
 #include "kernels/cuda/backend.h"
+#include "tests/cuda/rounding.h"
 #include "tests/cuda/support.h"
 #include "tests/kernels/op_case_checks.h"
 
 namespace govtrain::test {
 namespace {
 
+using cuda::Precision;
+
 // Two tiles and a bit, so that every edge is met; long rows are for the slow cases.
 const std::vector<std::vector<int32_t>> kShort = {{1}, {31, 2, 34}};
+
+// Calls f(op, precision) for every line and every precision that it knows.
+template <class F>
+void for_each_case(const F& f) {
+  for (const OpCase& op : op_cases()) {
+    for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16}) {
+      if (precision != Precision::fp32 && op.products == 0.0) continue;
+      INFO(op.name << ", " << name_of(precision));
+      f(op, precision);
+    }
+  }
+}
 
 }  // namespace
 
 TEST_CASE("kernels of the device match the double reference") {
-  for (const OpCase& op : op_cases()) {
+  for_each_case([](const OpCase& op, Precision precision) {
     for (const auto& lengths : kShort) {
-      INFO(op.name << ", rows " << Catch::Detail::stringify(lengths));
-      check_forward(cuda_backend(), op, batch_of(lengths));
+      INFO("rows " << Catch::Detail::stringify(lengths));
+      check_forward(cuda_backend(precision), op, batch_of(lengths), operand_unit(precision));
     }
-  }
+  });
 }
 
 TEST_CASE("backward kernels of the device match central differences of the reference", "[slow]") {
-  for (const OpCase& op : op_cases()) {
-    if (!op.backward) continue;
+  for_each_case([](const OpCase& op, Precision precision) {
+    if (!op.backward) return;
     for (const auto& lengths : std::vector<std::vector<int32_t>>{{1}, {31, 32, 33}, {3, 130}}) {
-      INFO(op.name << ", rows " << Catch::Detail::stringify(lengths));
-      check_gradient(cuda_backend(), op, batch_of(lengths));
+      INFO("rows " << Catch::Detail::stringify(lengths));
+      check_gradient(cuda_backend(precision), op, batch_of(lengths), operand_unit(precision));
     }
-  }
+  });
 }
 
 TEST_CASE("an example's rows on the device do not depend on the others, on its position or on the schedule", "[slow]") {
-  for (const OpCase& op : op_cases()) {
+  for_each_case([](const OpCase& op, Precision precision) {
     for (const auto& lengths : kShort) {
-      INFO(op.name << ", rows " << Catch::Detail::stringify(lengths));
-      check_isolation(cuda_backend(), op, batch_of(lengths), 4,
+      INFO("rows " << Catch::Detail::stringify(lengths));
+      check_isolation(cuda_backend(precision), op, batch_of(lengths), 4,
                       [](int round) { set_schedule(static_cast<uint64_t>(100 + round)); });
     }
-  }
+  });
   reset_schedule();
 }
 

@@ -44,7 +44,14 @@ struct OpCase {
   std::function<void(Backend&, const Batch&, const Views& in, const Views& out, View dout, const MutViews& din)>
       backward;
   double grad_tolerance = 0.0;
+  // Sum of the magnitudes of products, in the worst element, where a device may round the operands of a product to a
+  // relative error of `unit` each; the tolerance grows by rounded_products(unit, products).
+  double products = 0.0;
+  double grad_products = 0.0;
 };
+
+// What rounding the operands of products whose magnitudes sum to `magnitude` can change: (1 + unit)^2 - 1 of it.
+inline double rounded_products(double unit, double magnitude) { return (2.0 + unit) * unit * magnitude; }
 
 inline double chain(double n, double magnitude) { return 4.0 * std::sqrt(n) * 0x1p-24 * magnitude; }
 

@@ -147,7 +147,8 @@ inline Run select(const OpCase& op, const Batch& b, const Run& whole, const std:
   return r;
 }
 
-inline void check_forward(Backend& k, const OpCase& op, const Batch& b) {
+// `unit`: to what relative error the backend rounds the operands of products.
+inline void check_forward(Backend& k, const OpCase& op, const Batch& b, double unit = 0.0) {
   Run r = prepare(op, b, 100);
   execute(k, op, b, r);
   check_intact(r);
@@ -161,11 +162,11 @@ inline void check_forward(Backend& k, const OpCase& op, const Batch& b) {
       }
     }
     INFO("output " << i);
-    CHECK(worst <= op.tolerance);
+    CHECK(worst <= op.tolerance + rounded_products(unit, op.products));
   }
 }
 
-inline void check_gradient(Backend& k, const OpCase& op, const Batch& b) {
+inline void check_gradient(Backend& k, const OpCase& op, const Batch& b, double unit = 0.0) {
   Run r = prepare(op, b, 200);
   execute(k, op, b, r);
   auto in = matrices(r.ins());
@@ -198,7 +199,8 @@ inline void check_gradient(Backend& k, const OpCase& op, const Batch& b) {
       worst = std::isnan(error) ? 1e300 : std::max(worst, error);
     }
     INFO("gradient of input " << i);
-    CHECK(worst <= op.grad_tolerance + 1e-7);  // 1e-7: the difference quotient itself
+    // 1e-7: the difference quotient itself
+    CHECK(worst <= op.grad_tolerance + 1e-7 + rounded_products(unit, op.grad_products));
   }
 }
 

@@ -27,14 +27,16 @@ inline OpCase linear_case(int64_t d, int64_t p, bool with_bias) {
     return std::vector{reference::linear(in[0], in[1], with_bias ? in[2] : Matrix())};
   };
   c.tolerance = chain(nd + 1, 0.5 * nd + 1);
+  c.products = 0.5 * nd + 1;
   c.backward = [=](Backend& k, const Batch&, const Views& in, const Views&, View dout, const MutViews& din) {
     k.linear_dx(dout, in[1], din[0], false);
     plain(k, outer(dout, in[0]), din[1]);
     if (with_bias) plain(k, bias(dout), din[2]);
   };
   // dx sums p terms, dw and db one term per row of the batch (at most 133).
-  c.grad_tolerance =
-      chain(static_cast<double>(std::max<int64_t>(p, 133)), 0.5 * static_cast<double>(std::max<int64_t>(p, 133)) + 1);
+  const auto terms = static_cast<double>(std::max<int64_t>(p, 133));
+  c.grad_tolerance = chain(terms, 0.5 * terms + 1);
+  c.grad_products = 0.5 * terms + 1;
   return c;
 }
 
@@ -56,6 +58,7 @@ inline OpCase linear_dx_add_case(int64_t d, int64_t p) {
     return std::vector{reference::add(reference::linear(in[0], wt, Matrix()), in[2])};
   };
   c.tolerance = chain(static_cast<double>(p) + 1, 0.5 * static_cast<double>(p) + 1);
+  c.products = 0.5 * static_cast<double>(p) + 1;
   return c;
 }
 

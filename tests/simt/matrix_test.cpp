@@ -1,8 +1,9 @@
-// ldmatrix, mma.sync and wmma against tables written down from the PTX manual's formulas for where each element of a
-// fragment stands; number conversions against nearest-value searches in double.
+// ldmatrix, mma.sync and wmma against the tables of ptx_layout.h; number conversions against nearest-value searches in
+// double.
 #include <cmath>
 
 #include "core/rng.h"
+#include "tests/simt/ptx_layout.h"
 #include "tests/simt/support.h"
 
 namespace govtrain::test {
@@ -12,18 +13,6 @@ using cuda::launch;
 using cuda::load;
 using cuda::SharedArray;
 using cuda::store;
-
-// PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type": groupID = lane >> 2, threadID_in_group =
-// lane % 4; element i of a lane's fragment.
-int bf16_a_row(int lane, int i) { return (i < 2 || (i >= 4 && i < 6)) ? lane >> 2 : (lane >> 2) + 8; }
-int bf16_a_col(int lane, int i) { return i < 4 ? (lane % 4) * 2 + (i & 1) : (lane % 4) * 2 + (i & 1) + 8; }
-int bf16_b_row(int lane, int i) { return i < 2 ? (lane % 4) * 2 + (i & 1) : (lane % 4) * 2 + (i & 1) + 8; }
-int acc_row(int lane, int i) { return i < 2 ? lane >> 2 : (lane >> 2) + 8; }
-int acc_col(int lane, int i) { return (lane % 4) * 2 + (i & 1); }
-// "Matrix Fragments for mma.m16n8k8", .tf32.
-int tf32_a_row(int lane, int i) { return (i == 0 || i == 2) ? lane >> 2 : (lane >> 2) + 8; }
-int tf32_a_col(int lane, int i) { return (i == 0 || i == 1) ? lane % 4 : (lane % 4) + 4; }
-int tf32_b_row(int lane, int i) { return i == 0 ? lane % 4 : (lane % 4) + 4; }
 
 std::vector<float> random(size_t n, uint64_t seed, bool whole) {
   const Rng rng(seed, Stream::test);
@@ -49,14 +38,14 @@ void one_mma(const float* a, const float* b, float* d) {
       ra[i / 2] |= static_cast<uint32_t>(v.bits) << (16 * (i % 2));
     }
     for (int i = 0; i < 4; ++i) {
-      const auto v = __float2bfloat16(load(b + bf16_b_row(lane, i) * 8 + lane / 4));
+      const auto v = __float2bfloat16(load(b + bf16_b_row(lane, i) * 8 + b_col(lane)));
       rb[i / 2] |= static_cast<uint32_t>(v.bits) << (16 * (i % 2));
     }
     cuda::mma_m16n8k16_bf16(c, ra, rb);
   } else {
     for (int i = 0; i < 4; ++i)
       ra[i] = std::bit_cast<uint32_t>(load(a + tf32_a_row(lane, i) * k + tf32_a_col(lane, i)));
-    for (int i = 0; i < 2; ++i) rb[i] = std::bit_cast<uint32_t>(load(b + tf32_b_row(lane, i) * 8 + lane / 4));
+    for (int i = 0; i < 2; ++i) rb[i] = std::bit_cast<uint32_t>(load(b + tf32_b_row(lane, i) * 8 + b_col(lane)));
     cuda::mma_m16n8k8_tf32(c, ra, rb);
   }
   for (int i = 0; i < 4; ++i) store(d + acc_row(lane, i) * 8 + acc_col(lane, i), c[i]);

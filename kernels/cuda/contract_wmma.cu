@@ -1,6 +1,7 @@
-// The routed dW kernel on tensor cores. A block of four warps owns a tile of the gradient, each warp a quarter of it in
-// accumulator fragments: the sum over the example in hand and the gradient side by side. Norm and weighting are
-// elementwise on fragments, so nothing here knows which element a lane holds.
+// The routed dW kernel on tensor cores by nvcuda::wmma: what contract_mma.cu is held to. A block of four warps owns a
+// tile of the gradient, each warp a quarter of it in accumulator fragments: the sum over the example in hand and the
+// gradient side by side. Norm and weighting are elementwise on fragments, so nothing here knows which element a lane
+// holds.
 #include "kernels/cuda/contract_common.h"
 
 namespace govtrain::cuda {
@@ -123,13 +124,34 @@ __device__ void multiply_step(SharedSpan<typename Operand<precision>::Element> a
   }
 }
 
-// Dynamic shared memory: two buffers of two operands; or, before and after the walk, one tile of float32.
-constexpr int kSharedBytes = 4 * kStepSize * static_cast<int>(sizeof(float));
+// Dynamic shared memory: two buffers of two operands, or, before and after the walk, one tile of float32; and a tile
+// for scatter factors.
+constexpr int kWalkBytes = 4 * kStepSize * static_cast<int>(sizeof(float));
+constexpr int kSharedBytes = kWalkBytes + kContractTile * kPitch * static_cast<int>(sizeof(float));
 static_assert(kContractTile * kPitch <= 4 * kStepSize);
 static_assert(kStepRows * kBf16Pitch * 2 <= kStepSize * 4);
 
+// tile += the rows of a scatter factor that fall into it, in sorted order, by way of shared memory: there every element
+// has one thread that adds to it.
+template <int k>
+__device__ void scatter_step(const OuterFactor& f, const Step& s, int row0, int col0, int row, int col,
+                             Accumulator<k> (&tile)[2][2]) {
+  const auto whole = dynamic_shared<float>(kWalkBytes, kContractTile * kPitch);
+  write_fragments(whole, row, col, tile);
+  __syncthreads();
+  const int j = static_cast<int>(threadIdx.x) % kContractTile;
+  const int parity = static_cast<int>(threadIdx.x) / kContractTile;
+  for (int t = s.row; t < s.row + s.rows; ++t) {
+    const int at = load(f.index + t) - row0;
+    if (at < 0 || at >= kContractTile || at % 2 != parity || col0 + j >= f.dy.cols) continue;
+    whole[at * kPitch + j] += load(f.dy.data + load(f.order + t) * f.dy.ld + col0 + j);
+  }
+  __syncthreads();
+  read_fragments(whole, row, col, tile);
+}
+
 template <Precision precision, bool withheld>
-__global__ void __launch_bounds__(kContractThreads) contract_tensor_kernel(OuterContraction c) {
+__global__ void __launch_bounds__(kContractThreads) contract_wmma_kernel(OuterContraction c) {
   using Element = typename Operand<precision>::Element;
   constexpr int k = Operand<precision>::k;
   expect_dynamic_shared<kSharedBytes>();
@@ -160,7 +182,9 @@ __global__ void __launch_bounds__(kContractThreads) contract_tensor_kernel(Outer
 
   const auto fetch = [&](const Step& s, int buffer) {
     const OuterFactor& f = c.factors[s.factor];
-    if constexpr (precision == Precision::bf16) {
+    if (f.index != nullptr) {
+      // a scatter factor is read where it is added
+    } else if constexpr (precision == Precision::bf16) {
       stage_bf16(f.dy, s.row, s.rows, row0, operand(buffer, 0));
       stage_bf16(f.x, s.row, s.rows, col0, operand(buffer, 1));
     } else {
@@ -187,7 +211,11 @@ __global__ void __launch_bounds__(kContractThreads) contract_tensor_kernel(Outer
         for (auto& f : line) wmma::fill_fragment(f, 0.0f);
       }
     }
-    multiply_step<precision>(operand(buffer, 0), operand(buffer, 1), row, col, tile);
+    if (c.factors[s.factor].index != nullptr) {
+      scatter_step(c.factors[s.factor], s, row0, col0, row, col, tile);
+    } else {
+      multiply_step<precision>(operand(buffer, 0), operand(buffer, 1), row, col, tile);
+    }
     const bool norm = s.last && s.weight != 0.0f && c.norm2 != nullptr;
     if (s.last) {
       if (withheld && s.withheld != 0.0f) add_scaled(s.withheld, tile, kept);
@@ -210,23 +238,22 @@ __global__ void __launch_bounds__(kContractThreads) contract_tensor_kernel(Outer
 }
 
 template <Precision precision>
-void launch_tensor(const OuterContraction& c, dim3 grid, cudaStream_t stream) {
+void launch_wmma(const OuterContraction& c, dim3 grid, cudaStream_t stream) {
   if (c.withheld == nullptr) {
-    launch("contract_tensor", contract_tensor_kernel<precision, false>, grid, kContractThreads, kSharedBytes, stream,
-           c);
+    launch("contract_wmma", contract_wmma_kernel<precision, false>, grid, kContractThreads, kSharedBytes, stream, c);
   } else {
-    launch("contract_tensor_withheld", contract_tensor_kernel<precision, true>, grid, kContractThreads, kSharedBytes,
+    launch("contract_wmma_withheld", contract_wmma_kernel<precision, true>, grid, kContractThreads, kSharedBytes,
            stream, c);
   }
 }
 
 }  // namespace
 
-void contract_tensor(const OuterContraction& c, Precision precision, dim3 grid, cudaStream_t stream) {
+void contract_wmma(const OuterContraction& c, Precision precision, dim3 grid, cudaStream_t stream) {
   if (precision == Precision::tf32) {
-    launch_tensor<Precision::tf32>(c, grid, stream);
+    launch_wmma<Precision::tf32>(c, grid, stream);
   } else {
-    launch_tensor<Precision::bf16>(c, grid, stream);
+    launch_wmma<Precision::bf16>(c, grid, stream);
   }
 }
 
