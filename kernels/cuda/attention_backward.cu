@@ -14,19 +14,20 @@ struct Backward {
   MutView dq, dk, dv;
 };
 
-// "Column" h is a head: delta = dout times out.
-struct Delta {
-  View out, dout;
-  int heads, head_dim;
-  float* delta;
-  __device__ void operator()(int64_t r, int64_t h) const {
-    float sum = 0.0f;
-    for (int64_t c = h * head_dim; c < (h + 1) * head_dim; ++c) {
-      sum = __fmaf_rn(element(dout, r, c), element(out, r, c), sum);
-    }
-    store(delta + r * heads + h, sum);
+// delta = dout times out, a warp for each row and head.
+__global__ void __launch_bounds__(kAttentionThreads) attention_delta_kernel(Backward a, float* delta) {
+  const int64_t number = int64_t{blockIdx.x} * (kAttentionThreads / 32) + threadIdx.x / 32;
+  if (number >= a.out.rows * a.shape.heads) return;
+  const int64_t row = number / a.shape.heads;
+  const int64_t col = number % a.shape.heads * a.shape.head_dim;
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  float sum = 0.0f;
+  for (int64_t c = col + lane; c < col + a.shape.head_dim; c += 32) {
+    sum = __fmaf_rn(element(a.dout, row, c), element(a.out, row, c), sum);
   }
-};
+  sum = warp_sum(sum);
+  if (lane == 0) store(delta + number, sum);
+}
 
 template <int width>
 constexpr int kTileBytes = kHeadTile<width>* static_cast<int>(sizeof(float));
@@ -37,16 +38,23 @@ constexpr int kQueryShared = 4 * kTileBytes<width> + kScoreBytes;
 template <int width>
 constexpr int kKeyShared = 4 * kTileBytes<width> + 2 * kScoreBytes;
 
+// What the scores of one query need of it; zeros for a query that is not there.
+struct QueryRow {
+  float lse, delta;
+};
+__device__ QueryRow query_row(const Backward& a, int query, int end, int head) {
+  if (query >= end) return {0.0f, 0.0f};
+  return {load(a.lse.data + query * a.lse.ld + head), load(a.delta + int64_t{query} * a.shape.heads + head)};
+}
+
 // Probability and gradient of one scaled score, from the products q k and dout v.
 struct ScoreGradient {
   float p, ds;
 };
-__device__ ScoreGradient score_gradient(const Backward& a, int query, int head, bool seen, float s, float dp) {
+__device__ ScoreGradient score_gradient(const Backward& a, const QueryRow& row, bool seen, float s, float dp) {
   if (!seen) return {0.0f, 0.0f};
-  const float lse = load(a.lse.data + query * a.lse.ld + head);
-  const float delta = load(a.delta + int64_t{query} * a.shape.heads + head);
-  const float p = exp_or_nan(__fmaf_rn(a.shape.scale, s, -lse));
-  return {p, a.shape.scale * (p * (dp - delta))};
+  const float p = exp_or_nan(__fmaf_rn(a.shape.scale, s, -row.lse));
+  return {p, a.shape.scale * (p * (dp - row.delta))};
 }
 
 template <int width>
@@ -77,9 +85,10 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_dq_kernel(Backwar
     multiply_scores<width>(dout, v, dp);
     for (int i = 0; i < kHigh; ++i) {
       const int query = first + kHigh * tile_ty() + i;
+      const QueryRow row = query_row(a, query, end, head);
       for (int j = 0; j < kScores; ++j) {
         const int at = key + tile_tx() + 8 * j;
-        const ScoreGradient g = score_gradient(a, query, head, query < end && at <= query, s[i][j], dp[i][j]);
+        const ScoreGradient g = score_gradient(a, row, query < end && at <= query, s[i][j], dp[i][j]);
         grad[(kHigh * tile_ty() + i) * kScorePitch + tile_tx() + 8 * j] = g.ds;
       }
     }
@@ -119,11 +128,13 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_dkv_kernel(Backwa
       float dp[kHigh][kScores];
       multiply_scores<width>(k, q, s);  // transposed: the thread's rows are keys
       multiply_scores<width>(v, dout, dp);
+      QueryRow rows[kScores];
+      for (int j = 0; j < kScores; ++j) rows[j] = query_row(a, query0 + tile_tx() + 8 * j, end, head);
       for (int i = 0; i < kHigh; ++i) {
         const int key = first + kHigh * tile_ty() + i;
         for (int j = 0; j < kScores; ++j) {
           const int query = query0 + tile_tx() + 8 * j;
-          const ScoreGradient g = score_gradient(a, query, head, query < end && key <= query, s[i][j], dp[i][j]);
+          const ScoreGradient g = score_gradient(a, rows[j], query < end && key <= query, s[i][j], dp[i][j]);
           const int at = (kHigh * tile_ty() + i) * kScorePitch + tile_tx() + 8 * j;
           p[at] = g.p;
           grad[at] = g.ds;
@@ -145,8 +156,10 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_dkv_kernel(Backwa
 void attention_backward(View q, View k, View v, View out, View lse, View dout, const AttentionShape& shape,
                         float* delta, MutView dq, MutView dk, MutView dv, cudaStream_t stream) {
   if (shape.tile_count == 0) return;
-  map("attention_delta", Delta{out, dout, shape.heads, shape.head_dim, delta}, q.rows, shape.heads, stream);
   const Backward a{q, k, v, out, lse, dout, shape, delta, dq, dk, dv};
+  constexpr int64_t kWarps = kAttentionThreads / 32;
+  launch("attention_delta", attention_delta_kernel, static_cast<unsigned>((q.rows * shape.heads + kWarps - 1) / kWarps),
+         kAttentionThreads, 0, stream, a, delta);
   const auto tiles = static_cast<unsigned>(shape.tile_count);
   with_width(shape.head_dim, [&](auto width) {
     constexpr int w = decltype(width)::value;

@@ -1,6 +1,7 @@
-// What the matrix kernels move and multiply, as the emulator counts it: against what they must, for every precision.
+// What the kernels move and multiply, as the emulator counts it: against what they must, for every precision.
 #include "kernels/cuda/contract.h"
 #include "kernels/cuda/gemm.h"
+#include "kernels/cuda/ops.h"
 #include "tests/cuda/support.h"
 #include "tests/kernels/guarded.h"
 
@@ -123,6 +124,52 @@ TEST_CASE("a linear layer on the device reads each operand once per tile pass, w
       CHECK(c.bank_conflicts == 0);
     }
   }
+}
+
+TEST_CASE("gains read each row once, and attention keeps one product of out and dout for each head and row") {
+  constexpr int kRows = 64;  // of an example
+  constexpr int64_t d = 192;
+  const OnDevice dy(2 * kRows, d, 1);
+  const OnDevice x(2 * kRows, d, 2);
+  const DeviceBuffer<float> rstd(std::vector<float>(2 * kRows, 1.0f));
+  const DeviceBuffer<float> grad(std::vector<float>(d, 0.0f));
+  const DeviceBuffer<int32_t> offsets(std::vector<int32_t>{0, kRows, 2 * kRows});
+  const DeviceBuffer<float> weight(std::vector<float>{1.0f, 0.5f});
+  const DeviceBuffer<double> norm2(std::vector<double>(2, 0.0));
+  const DeviceBuffer<double> scratch(static_cast<size_t>(cuda::contract_vector_scratch(d, 2)));
+  cuda::VectorContraction c;
+  c.factors[0] = {dy.view(), x.view(), nullptr, rstd.get()};
+  c.count = 1;
+  c.offsets = offsets.get();
+  c.examples = 2;
+  c.weight = weight.get();
+  c.grad = grad.get();
+  c.columns = d;
+  c.norm2 = norm2.get();
+  c.scratch = scratch.get();
+  simt::take_counts();
+  cuda::contract_vector(c, nullptr);
+  // A sector of rstd comes with a sector of dy and one of x.
+  CHECK(counted().global_read <= 1.6 * 2 * 2 * kRows * d * 4);
+
+  constexpr int kHeads = 3;
+  const DeviceBuffer<cuda::AttentionTile> tiles(std::vector<cuda::AttentionTile>{{0, kRows, 0}, {0, kRows, 32}});
+  const cuda::AttentionShape shape{tiles.get(), 2, kHeads, kHeads, 64, 0.125f};
+  const OnDevice q(kRows, d, 3);
+  OnDevice dq(kRows, d, 4);
+  OnDevice dk(kRows, d, 5);
+  OnDevice dv(kRows, d, 6);
+  const OnDevice lse(kRows, kHeads, 7);
+  const DeviceBuffer<float> delta(static_cast<size_t>(kRows) * kHeads);
+  simt::take_counts();
+  cuda::attention_backward(q.view(), q.view(), q.view(), q.view(), lse.view(), q.view(), shape, delta.get(), dq.out(),
+                           dk.out(), dv.out(), nullptr);
+  int64_t bytes = 0;
+  for (const auto& launch : simt::take_counts()) {
+    if (launch.kernel == "attention_delta") bytes += launch.global_read + launch.global_written;
+  }
+  CHECK(bytes >= (2 * d + kHeads) * kRows * 4);
+  CHECK(bytes <= 1.10 * (2 * d + kHeads) * kRows * 4);
 }
 
 }  // namespace govtrain::test
