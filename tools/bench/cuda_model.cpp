@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <exception>
 #include <functional>
@@ -41,18 +42,20 @@ struct Model {
   int context, examples;
 };
 
+constexpr Precision kPrecisions[] = {Precision::fp32, Precision::tf32, Precision::bf16};
+constexpr const char* kNames[] = {"fp32", "tf32", "bf16"};
+
 struct Row {
   std::string name;
   double calls, flops, bytes;  // that one call must do and move
-  Amount counted;              // of one call
   double blocks;
-  Precision precision = Precision::fp32;
-  bool alternative = false;  // to another row: no part of the step
+  bool product;                   // its operands follow the precision; everything else is float32
+  std::array<Amount, 3> counted;  // of one call, by precision
 
-  double work() const { return 2.0 * (counted.fma + counted.mma); }
-  double seconds(const Device& d) const {
-    const double peak = precision == Precision::fp32 ? d.fp32 : precision == Precision::tf32 ? d.tf32 : d.bf16;
-    return calls * std::max(work() / peak, bytes / d.bandwidth) / std::min(1.0, blocks / d.multiprocessors);
+  double work(size_t p) const { return 2.0 * (counted[p].fma + counted[p].mma); }
+  double seconds(const Device& d, size_t p) const {
+    const double peak = !product || p == 0 ? d.fp32 : p == 1 ? d.tf32 : d.bf16;
+    return calls * std::max(work(p) / peak, bytes / d.bandwidth) / std::min(1.0, blocks / d.multiprocessors);
   }
 };
 
@@ -76,39 +79,58 @@ class Step {
     }
     point("add", 4 * layers, 3, Pointwise::add, rows_ * d);
     const auto v = static_cast<double>(m.vocab);
-    put({"cross entropy", 1, 0, 8 * rows_ * v, samples::cross_entropy(rows_, m.vocab), rows_});
-    put({"adam", 1, 0, 28 * parameters(), samples::adam(parameters()), parameters() / 512});
-    put({"norms and clearing", 1, 0, 8 * parameters(), samples::squares_and_zeros(parameters()), parameters() / 8192});
+    put("cross entropy", 1, 0, 8 * rows_ * v, rows_, samples::cross_entropy(rows_, m.vocab));
+    put("adam", 1, 0, 28 * parameters(), parameters() / 512, samples::adam(parameters()));
+    put("norms and clearing", 1, 0, 8 * parameters(), parameters() / 8192, samples::squares_and_zeros(parameters()));
   }
 
   void print() const {
     fmt::print("{}: {} layers, width {}, {} heads, mlp {}, vocabulary {}; {} examples of {} rows\n\n", m_.name,
                m_.layers, m_.width, m_.heads, m_.mlp, m_.vocab, m_.examples, m_.context);
-    fmt::print("{:<26}{:>6}{:>9}{:>9}{:>7}{:>9}{:>9}{:>7}{:>9}", "kernel", "calls", "GFLOP", "counted", "ratio", "MB",
-               "counted", "ratio", "blocks");
-    for (const Device& d : kDevices) fmt::print("{:>9}{:>7}", std::string(d.name) + " ms", "share");
+    fmt::print("{:<24}{:>6}{:>10}{:>9}{:>7}{:>10}{:>10}{:>8}{:>7}{:>7}{:>9}\n", "work", "calls", "GFLOP", "counted",
+               "ratio", "MB", "counted", "ratio", kNames[1], kNames[2], "blocks");
+    for (const Row& r : all_) {
+      const auto ratio = [&](size_t p) { return fmt::format("{:.2f}", r.counted[p].bytes() / r.bytes); };
+      fmt::print("{:<24}{:>6.0f}{:>10.3f}{:>9.3f}{:>7}{:>10.1f}{:>10.1f}{:>8}{:>7}{:>7}{:>9.0f}\n", r.name, r.calls,
+                 1e-9 * r.flops * r.calls, 1e-9 * r.work(0) * r.calls,
+                 r.flops > 0 ? fmt::format("{:.2f}", r.work(0) / r.flops) : "", 1e-6 * r.bytes * r.calls,
+                 1e-6 * r.counted[0].bytes() * r.calls, ratio(0), r.product ? ratio(1) : "", r.product ? ratio(2) : "",
+                 std::ceil(r.blocks));
+    }
+    fmt::print("\n{:<24}", "ms, share");
+    each([](const Device& d, size_t p) { fmt::print("{:>15}", fmt::format("{} {}", d.name, kNames[p])); });
     fmt::print("\n");
     for (const Row& r : all_) {
-      fmt::print("{:<26}{:>6.0f}{:>9.3f}{:>9.3f}{:>7}{:>9.1f}{:>9.1f}{:>7.2f}{:>9.0f}", r.name, r.calls,
-                 1e-9 * r.flops * r.calls, 1e-9 * r.work() * r.calls,
-                 r.flops > 0 ? fmt::format("{:.2f}", r.work() / r.flops) : "-", 1e-6 * r.bytes * r.calls,
-                 1e-6 * r.counted.bytes() * r.calls, r.counted.bytes() / r.bytes, std::ceil(r.blocks));
-      for (const Device& d : kDevices) {
-        fmt::print("{:>9.3f}{:>7}", 1e3 * r.seconds(d),
-                   r.alternative ? "" : fmt::format("{:.1f}%", 100 * r.seconds(d) / total(d)));
-      }
+      fmt::print("{:<24}", r.name);
+      each([&](const Device& d, size_t p) {
+        fmt::print("{:>9.3f}{:>6}", 1e3 * r.seconds(d, p), fmt::format("{:.1f}%", 100 * r.seconds(d, p) / total(d, p)));
+      });
       fmt::print("\n");
     }
-    fmt::print("{:<91}", "step");
-    for (const Device& d : kDevices) fmt::print("{:>9.3f}{:>7}", 1e3 * total(d), "");
+    fmt::print("{:<24}", "step");
+    each([&](const Device& d, size_t p) { fmt::print("{:>9.3f}{:>6}", 1e3 * total(d, p), ""); });
     fmt::print("\n\n");
   }
 
  private:
-  void put(Row r) { all_.push_back(std::move(r)); }
-  double total(const Device& d) const {
+  template <class F>
+  static void each(const F& f) {
+    for (const Device& d : kDevices) {
+      for (size_t p = 0; p < 3; ++p) f(d, p);
+    }
+  }
+  void put(const std::string& name, double calls, double flops, double bytes, double blocks, const Amount& counted) {
+    all_.push_back({name, calls, flops, bytes, blocks, false, {counted, counted, counted}});
+  }
+  // counted(precision): what the kernel of that precision takes.
+  template <class F>
+  void put_product(const std::string& name, double calls, double flops, double bytes, double blocks, const F& counted) {
+    all_.push_back({name, calls, flops, bytes, blocks, true, {}});
+    for (size_t p = 0; p < 3; ++p) all_.back().counted[p] = counted(kPrecisions[p]);
+  }
+  double total(const Device& d, size_t p) const {
     double sum = 0;
-    for (const Row& r : all_) sum += r.alternative ? 0.0 : r.seconds(d);
+    for (const Row& r : all_) sum += r.seconds(d, p);
     return sum;
   }
   double parameters() const {
@@ -118,7 +140,7 @@ class Step {
   }
 
   void point(const std::string& name, double calls, double values, Pointwise what, double elements) {
-    put({name, calls, 0, 4 * values * elements, samples::pointwise(what, elements), elements / 512});
+    put(name, calls, 0, 4 * values * elements, elements / 512, samples::pointwise(what, elements));
   }
 
   void add_linear(const std::string& name, double calls, int64_t d, int64_t p, bool tied) {
@@ -127,18 +149,13 @@ class Step {
     const std::string shape = fmt::format(" {}x{}", p, d);
     const double flops = 2 * rows_ * depth * out;
     const double operands = 4 * (rows_ * depth + rows_ * out);
-    put({name + shape, calls, flops, operands + 4 * depth * out, samples::linear(rows_, d, p),
-         tiles(rows_) * tiles(out)});
-    put({name + " dx" + shape, calls, flops, operands + 4 * depth * out, samples::linear_dx(rows_, d, p),
-         tiles(rows_) * tiles(depth)});
-    for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16}) {
-      const bool fp32 = precision == Precision::fp32;
-      if (tied && !fp32) continue;
-      const std::string word = fp32 ? "" : precision == Precision::tf32 ? " tf32" : " bf16";
-      put({name + " dW" + shape + word, calls, flops, operands + 8 * depth * out + (tied ? 4 * rows_ * depth : 0),
-           samples::contract(precision, m_.examples, m_.context, p, d, tied), tiles(depth) * tiles(out), precision,
-           !fp32});
-    }
+    put_product(name + shape, calls, flops, operands + 4 * depth * out, tiles(rows_) * tiles(out),
+                [&](Precision precision) { return samples::linear(precision, rows_, d, p); });
+    put_product(name + " dx" + shape, calls, flops, operands + 4 * depth * out, tiles(rows_) * tiles(depth),
+                [&](Precision precision) { return samples::linear_dx(precision, rows_, d, p); });
+    put_product(name + " dW" + shape, calls, flops, operands + 8 * depth * out + (tied ? 4 * rows_ * depth : 0),
+                tiles(depth) * tiles(out),
+                [&](Precision precision) { return samples::contract(precision, m_.examples, m_.context, p, d, tied); });
   }
 
   void add_linears() {
@@ -158,26 +175,25 @@ class Step {
     const double lse = 4 * rows_ * m_.heads;
     const double blocks = all * std::ceil(m_.context / static_cast<double>(cuda::kAttentionTile));
     const double layers = m_.layers;
-    put({"attention", layers, 2 * product, 4 * matrix + lse, one.forward * all, blocks});
+    put("attention", layers, 2 * product, 4 * matrix + lse, blocks, one.forward * all);
     // Five products; q, k, v, out and dout are read.
-    put({"attention backward", layers, 5 * product, 8 * matrix + lse, (one.delta + one.dq + one.dkv) * all, blocks});
+    put("attention backward", layers, 5 * product, 8 * matrix + lse, blocks, (one.delta + one.dq + one.dkv) * all);
     if (!m_.llama) return;
-    put({"rope", 4 * layers, 0, 2 * matrix, samples::rope(rows_, m_.heads, head_dim), rows_});
+    put("rope", 4 * layers, 0, 2 * matrix, rows_, samples::rope(rows_, m_.heads, head_dim));
   }
 
   void add_vectors() {
     const auto d = static_cast<double>(m_.width);
     const double norms = 2 * m_.layers + 1;
     const double matrix = 4 * rows_ * d;
-    put({"norm", norms, 0, 2 * matrix, samples::norm(rows_, m_.width, !m_.llama), rows_ / 4});
-    put({"norm dx", norms, 0, 4 * matrix, samples::norm_dx(rows_, m_.width, !m_.llama), rows_ / 4});
-    put({"norm gain", norms, 0, 2 * matrix, samples::contract_gain(m_.examples, m_.context, m_.width),
-         std::ceil(d / 8)});
+    put("norm", norms, 0, 2 * matrix, rows_ / 4, samples::norm(rows_, m_.width, !m_.llama));
+    put("norm dx", norms, 0, 4 * matrix, rows_ / 4, samples::norm_dx(rows_, m_.width, !m_.llama));
+    put("norm gain", norms, 0, 2 * matrix, std::ceil(d / 8), samples::contract_gain(m_.examples, m_.context, m_.width));
     const double tables = m_.llama ? 1 : 2;
-    put({"embedding", tables, 0, 2 * matrix, samples::embedding(rows_, m_.width), rows_});
+    put("embedding", tables, 0, 2 * matrix, rows_, samples::embedding(rows_, m_.width));
     if (m_.llama) return;
-    put({"position gradient", 1, 0, matrix + 8 * m_.context * d,
-         samples::contract_positions(m_.examples, m_.context, m_.width), m_.context * std::ceil(d / 128)});
+    put("position gradient", 1, 0, matrix + 8 * m_.context * d, m_.context * std::ceil(d / 128),
+        samples::contract_positions(m_.examples, m_.context, m_.width));
   }
 
   Model m_;

@@ -65,7 +65,7 @@ double tiles(double rows, double cols) { return rows / kTile * (cols / kTile); }
 int64_t short_ld(int64_t ld) { return kTile + ld % 8; }
 
 // One tile of a product, its depth cut short: what is read and multiplied grows with it, what is written does not.
-Amount product_tile(bool forward, int64_t depth, int64_t ld_a, int64_t ld_b, int64_t ld_c) {
+Amount product_tile(Precision precision, bool forward, int64_t depth, int64_t ld_a, int64_t ld_b, int64_t ld_c) {
   constexpr int64_t kDepth = 256;
   const int64_t sample = std::min(depth, kDepth);
   Memory m;
@@ -74,11 +74,11 @@ Amount product_tile(bool forward, int64_t depth, int64_t ld_a, int64_t ld_b, int
   Amount one = forward ? counted("linear",
                                  [&] {
                                    const MutView b = m.matrix(kTile, sample, sample + (ld_b - sample) % 8);
-                                   cuda::linear(a, b, nullptr, c, nullptr);
+                                   cuda::linear(a, b, nullptr, c, precision, nullptr);
                                  })
                        : counted("linear_dx", [&] {
                            const MutView b = m.matrix(sample, kTile, short_ld(ld_b));
-                           cuda::linear_dx(a, b, c, false, nullptr);
+                           cuda::linear_dx(a, b, c, false, precision, nullptr);
                          });
   const double longer = static_cast<double>(depth) / static_cast<double>(sample);
   one.fma *= longer;
@@ -108,7 +108,7 @@ Amount contract_tile(Precision precision, int examples, int length, int64_t p, i
   c.grad = m.matrix(kTile, kTile, short_ld(d));
   c.norm2 = m.filled(examples, 0.0);
   c.scratch = m.filled(examples, 0.0);
-  return counted(precision == Precision::fp32 ? "contract_fp32" : "contract_tensor",
+  return counted(precision == Precision::fp32 ? "contract_fp32" : "contract_mma",
                  [&] { cuda::contract_outer(c, precision, nullptr); });
 }
 
@@ -152,11 +152,11 @@ Amount operator+(Amount a, const Amount& b) { return a += b; }
 Amount operator-(const Amount& a, const Amount& b) { return a + b * -1.0; }
 Amount operator*(const Amount& a, double f) { return {a.fma * f, a.mma * f, a.read * f, a.written * f}; }
 
-Amount linear(double rows, int64_t d, int64_t p) {
-  return product_tile(true, d, d, d, p) * tiles(rows, static_cast<double>(p));
+Amount linear(Precision precision, double rows, int64_t d, int64_t p) {
+  return product_tile(precision, true, d, d, d, p) * tiles(rows, static_cast<double>(p));
 }
-Amount linear_dx(double rows, int64_t d, int64_t p) {
-  return product_tile(false, p, p, d, d) * tiles(rows, static_cast<double>(d));
+Amount linear_dx(Precision precision, double rows, int64_t d, int64_t p) {
+  return product_tile(precision, false, p, p, d, d) * tiles(rows, static_cast<double>(d));
 }
 
 Amount contract(Precision precision, int examples, int length, int64_t p, int64_t d, bool scatter) {

@@ -20,8 +20,8 @@ Amount operator-(const Amount& a, const Amount& b);
 Amount operator*(const Amount& a, double factor);
 
 // y[rows,p] = x[rows,d] w^T, and dx[rows,d] = dy[rows,p] w.
-Amount linear(double rows, int64_t d, int64_t p);
-Amount linear_dx(double rows, int64_t d, int64_t p);
+Amount linear(cuda::Precision precision, double rows, int64_t d, int64_t p);
+Amount linear_dx(cuda::Precision precision, double rows, int64_t d, int64_t p);
 // grad[p,d] of `examples` of `length` rows; norms wanted. scatter: with a factor beside it that looks rows up (a tied
 // table).
 Amount contract(cuda::Precision precision, int examples, int length, int64_t p, int64_t d, bool scatter = false);
