@@ -32,11 +32,7 @@ void check(const OptimizerOptions& o) {
 Optimizer::Optimizer(ParameterSet& set, Backend& backend, OptimizerOptions options, Drives drives)
     : set_(&set), backend_(&backend), options_(options), drives_(drives), slots_(set.size()) {
   check(options);
-  const auto zeros = [&](const Parameter& p) {
-    Tensor t(p.rows(), p.cols(), backend.allocator());
-    backend.fill({t.data(), static_cast<size_t>(t.size())}, 0.0f);
-    return t;
-  };
+  const auto zeros = [&](const Parameter& p) { return Tensor::zeros(p.rows(), p.cols(), backend.allocator()); };
   for (size_t i = 0; i < set.size(); ++i) {
     slots_[i].steps.assign(set[i].slices().size(), 0);
     if (options.kind != OptimizerKind::sgd || options.momentum != 0.0f) slots_[i].first = zeros(set[i]);
@@ -49,12 +45,11 @@ std::vector<bool> Optimizer::step(double lr) {
   std::vector<bool> stepped(static_cast<size_t>(set_->blocks()), false);
   for (size_t i = 0; i < set_->size(); ++i) {
     Parameter& p = (*set_)[i];
-    const Tensor& gradient = drives_ == Drives::model ? p.grad() : p.withheld();
+    Tensor gradient = drives_ == Drives::model ? p.grad() : p.withheld();
     for (size_t k = 0; k < p.slices().size(); ++k) {
       const bool touched = drives_ == Drives::model ? p.touched(k) : p.withholds(k);
       if (!touched && options_.untouched == Untouched::skip) continue;
-      if (!gradient.defined())
-        throw Error("optimizer", "'{}' has no gradient yet; run a backward pass first", p.name());
+      if (!gradient.defined()) gradient = Tensor::zeros(p.rows(), p.cols(), backend_->allocator());  // none so far
       step_slice(p, gradient, slots_[i], k, static_cast<float>(lr));
       stepped[static_cast<size_t>(p.slices()[k].block)] = true;
     }

@@ -21,9 +21,7 @@ void for_spans(const Tensor& t, const Parameter::Slice& s, Body body) {
 }
 
 Tensor zeros_like(const Parameter& p, Backend& backend) {
-  Tensor t(p.rows(), p.cols(), backend.allocator());
-  backend.fill({t.data(), static_cast<size_t>(t.size())}, 0.0f);
-  return t;
+  return Tensor::zeros(p.rows(), p.cols(), backend.allocator());
 }
 
 // The end of the leading examples of which some has a weight that is not 0.
@@ -73,7 +71,7 @@ ParamGrad::ParamGrad(ParameterSet& set, Backend& backend, const Rows& rows, cons
     for (int b = 0; b < blocks_; ++b) gate_.push_back(route.column(b));
     const auto n = static_cast<size_t>(blocks_);
     for (size_t e = 0; e < examples; ++e) {
-      options.gates->parameter_weights({route.weight.data() + e * n, n}, {own.weight.data() + e * n, n});
+      options.gates->parameter_weights(route.row(e), {own.weight.data() + e * n, n});
     }
   }
   const std::vector<double> zeros(options.norms ? examples * static_cast<size_t>(blocks_) : 0, 0.0);
@@ -206,6 +204,7 @@ void ParamGrad::finish() {
   for (const Pending& p : pending_) {
     if (p.uses > 0) throw Error("param_grad", "{} announced uses of a parameter did not arrive", p.uses);
   }
+  if (options_.gates != nullptr) touch_admitted();
   if (options_.groups == nullptr || runs_.profile.empty()) return;
   enter_first_group();
   if (runs_.profile.size() == 1) return;
@@ -219,6 +218,17 @@ void ParamGrad::finish() {
     }
   }
   options_.groups->open_ = runs_.profile.back();
+}
+
+// Of a parameter that stands behind closed gates no use arrives where the tape left them out; its gradient is 0, and
+// its block is stepped all the same.
+void ParamGrad::touch_admitted() {
+  for (size_t i = 0; i < set_->size(); ++i) {
+    Parameter& p = (*set_)[i];
+    for (size_t k = 0; k < p.slices_.size(); ++k) {
+      if (admits_[static_cast<size_t>(p.slices_[k].block)]) p.touched_[k] = true;
+    }
+  }
 }
 
 void ParamGrad::enter_first_group() {

@@ -87,6 +87,7 @@ class ParamGrad {
   // points into. Does nothing when `p` is not active.
   // Throws Error when the factor does not fit the parameter or was not announced.
   void add(Parameter& p, const Factor& factor, std::vector<Tensor> keep, std::shared_ptr<const void> index = nullptr);
+  // All slices to which some example is admitted are touched from now on, whether or not a gradient reached them.
   // Throws Error when an announced use did not arrive.
   void finish();
 
@@ -109,6 +110,7 @@ class ParamGrad {
   void contract_scattered(const Parameter::Slice& s, const Factor& factor, const Rows& rows, const Contraction& how,
                           MutView grad) const;
   std::span<double> norms_of(size_t block, size_t examples) const;
+  void touch_admitted();
   void enter_first_group();
   void contract_groups(Parameter& p, const std::vector<Factor>& factors, const Rows& rows);
 

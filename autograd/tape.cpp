@@ -124,7 +124,7 @@ void Tape::backward(const Losses& losses, std::span<const float> coefficient, Pa
     if (grads.active(*p)) throw Error("backward", "'{}' is admitted, but its use was not recorded", p->name());
   }
   const int top = losses.var.node();
-  if (known_ != nullptr && recording() && top < 0) return;  // nothing is admitted
+  if (known_ != nullptr && recording() && top < 0) return grads.finish();  // no gradient gets anywhere
   if (top < 0 || top >= static_cast<int>(nodes_.size()) || !nodes_[static_cast<size_t>(top)].backward) {
     throw Error("backward", "expected losses recorded on this tape in train mode and not yet gone back over");
   }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace govtrain {
@@ -21,6 +22,11 @@ struct RouteTable {
   }
   float at(int e, int b) const {
     return weight[static_cast<size_t>(e) * static_cast<size_t>(blocks) + static_cast<size_t>(b)];
+  }
+  // weight[e, :].
+  std::span<const float> row(size_t e) const {
+    const auto n = static_cast<size_t>(blocks);
+    return {weight.data() + e * n, n};
   }
   // weight[:, b] as [examples].
   std::vector<float> column(int b) const {

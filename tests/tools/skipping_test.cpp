@@ -4,7 +4,7 @@
 #include <set>
 #include <utility>
 
-#include "tests/models/random_model.h"
+#include "tests/models/random_combination.h"
 #include "tools/govtrain/train/trainer.h"
 
 namespace train = govtrain;
@@ -46,12 +46,14 @@ struct Result {
   Bits grads, values;
 };
 
-Result run(const Case& c, const std::vector<Example>& examples, const TrainerOptions& options) {
+// Two steps; with `open` the first one admits everybody everywhere, so that every block has moments.
+Result run(const Case& c, const std::vector<Example>& examples, const TrainerOptions& options, bool open = false) {
   const auto model = make_model(c);
   Trainer trainer(*model, cpu_backend(), {}, options);
   Result out;
   for (uint64_t s = 1; s <= 2; ++s) {
-    const Batch batch(examples, c.blocks.blocks());
+    Batch batch(examples, c.blocks.blocks());
+    if (s == 1 && open) std::fill(batch.route.weight.begin(), batch.route.weight.end(), 1.0f);
     out.step = trainer.step({batch.tokens, batch.target, batch.rows, batch.ids}, batch.route, s, 0.01);
   }
   out.grads = gradients(*model);
@@ -120,6 +122,28 @@ TEST_CASE("skipping changes no bit, whatever the order and the size of micro-bat
     }
   }
   CHECK(left_out > 40);
+}
+
+TEST_CASE("skipping changes no bit under any technique, with gates that are shut for the whole batch") {
+  int shut = 0;
+  for_all_combinations(20000, [&](const Case& drawn) {
+    Case c = drawn;
+    Random r(c.seed + 29);
+    for (int b = 0; b < c.blocks.blocks(); ++b) {
+      if (r.coin()) continue;
+      for (Example& x : c.examples) x.weight[static_cast<size_t>(b)] = 0;
+      ++shut;
+    }
+    const Result full = run(c, c.examples, options(false), true);
+    for (const int64_t rows : {0, 25}) {
+      const Result skipped = run(c, c.examples, options(true, rows), true);
+      CHECK(same_bits(full.grads, skipped.grads));
+      CHECK(same_bits(full.values, skipped.values));
+      CHECK(same_bits(full.step.norms, skipped.step.norms));
+      CHECK(full.step.stepped == skipped.step.stepped);
+    }
+  });
+  CHECK(shut > 200);
 }
 
 TEST_CASE("law 3: an example that may teach nothing leaves the bits of a batch in which it is not") {
@@ -289,6 +313,61 @@ TEST_CASE("a value that is not finite is found at every enforcement point, and n
   other.step({batch.tokens, batch.target, batch.rows, batch.ids}, batch.route, 1, 0.01);
   CHECK_FALSE(after.non_finite);
   CHECK(same_bits(values(*fresh), values(*model)));
+}
+
+TEST_CASE("law 2: an example that may teach nothing stops no step, whatever its loss is") {
+  int met = 0;
+  for (uint64_t seed = 1; seed <= cases; ++seed) {
+    Case c = routed_case(seed);
+    c.config.positions = govtrain::PositionKind::learned;
+    c.config.dropout = 0;
+    INFO(describe(c));
+    Random r(seed);
+    c.blocks = govtrain::blocks_by_layer(Transformer(c.config, 0).parameters().infos());
+    for (Example& x : c.examples) x.weight.assign(static_cast<size_t>(c.blocks.blocks()), 1.0f);
+    std::vector<Example> with = c.examples;
+    Example& kept_out = with[r.below(static_cast<int>(with.size()))];
+    random_text(r, c.config, kept_out, static_cast<int>(c.config.context));  // to the last position
+    kept_out.target.assign(kept_out.tokens.size(), 0);
+    std::fill(kept_out.weight.begin(), kept_out.weight.end(), 0.0f);
+    std::vector<Example> without;
+    for (const Example& x : with) {
+      if (taught(x)) without.push_back(x);
+    }
+    const auto step = [&](const std::vector<Example>& examples, bool skip) {
+      const auto model = make_model(c);
+      govtrain::Parameter& places =
+          *model->parameters().find(c.config.is_gpt2() ? "transformer.wpe.weight" : "model.embed_positions.weight");
+      std::fill_n(places.value().data() + (places.rows() - 1) * places.cols(), places.cols(),
+                  std::numeric_limits<float>::infinity());
+      TrainerOptions o = options(skip);
+      o.forward_excluded = true;
+      Trainer trainer(*model, cpu_backend(), {}, o);
+      const Batch batch(examples, c.blocks.blocks());
+      const StepResult result = trainer.step({batch.tokens, batch.target, batch.rows, batch.ids}, batch.route, 1, 0.01);
+      CHECK_FALSE(result.non_finite);
+      CHECK(std::isfinite(result.mean_loss()));
+      for (size_t e = 0; e < examples.size(); ++e) met += !taught(examples[e]) && result.counts[e] == 0 ? 1 : 0;
+      return values(*model);
+    };
+    const Bits absent = step(without, true);
+    CHECK(same_bits(step(with, true), absent));
+    CHECK(same_bits(step(with, false), absent));
+  }
+  CHECK(met == 2 * static_cast<int>(cases));
+}
+
+TEST_CASE("a step without examples changes nothing, and its table has the model's blocks") {
+  const Case c = routed_case(1);
+  const auto model = make_model(c);
+  Trainer trainer(*model, cpu_backend(), {}, options(true));
+  const Bits before = values(*model);
+  const Batch none({}, c.blocks.blocks());
+  const StepResult result = trainer.step({none.tokens, none.target, none.rows, none.ids}, none.route, 1, 0.01);
+  CHECK(result.route.examples == 0);
+  CHECK(result.route.blocks == c.blocks.blocks());
+  CHECK(result.stepped == std::vector<bool>(static_cast<size_t>(c.blocks.blocks()), false));
+  CHECK(same_bits(values(*model), before));
 }
 
 TEST_CASE("activations below the lowest admitted block are not kept") {

@@ -8,11 +8,6 @@
 namespace govtrain {
 namespace {
 
-std::span<const float> weights_of(const RouteTable& route, size_t e) {
-  const auto blocks = static_cast<size_t>(route.blocks);
-  return {route.weight.data() + e * blocks, blocks};
-}
-
 template <class T>
 void append(const std::vector<T>& from, size_t begin, size_t count, std::vector<T>& to) {
   const auto first = from.begin() + static_cast<std::ptrdiff_t>(begin);
@@ -44,21 +39,21 @@ int64_t SkipPlan::below(std::span<const float> weights) const {
   return lowest;
 }
 
-void arrange(Batch& batch, RouteTable& route, const SkipPlan& plan) {
+std::vector<size_t> arrange(Batch& batch, RouteTable& route, const SkipPlan& plan) {
   const size_t n = batch.examples.size();
   if (static_cast<size_t>(route.examples) != n) {
     throw Error("arrange", "route table; expected {} examples, got {}", n, route.examples);
   }
   std::vector<int64_t> key(n);
-  for (size_t e = 0; e < n; ++e) key[e] = plan.below(weights_of(route, e));
+  for (size_t e = 0; e < n; ++e) key[e] = plan.below(route.row(e));
   const auto before = [&](size_t a, size_t b) {
     if (key[a] != key[b] || !plan.by_profile()) return key[a] < key[b];
-    const auto left = weights_of(route, a), right = weights_of(route, b);
+    const auto left = route.row(a), right = route.row(b);
     return std::lexicographical_compare(left.begin(), left.end(), right.begin(), right.end());
   };
   std::vector<size_t> order(n);
   std::iota(order.begin(), order.end(), size_t{0});
-  if (std::is_sorted(order.begin(), order.end(), before)) return;
+  if (std::is_sorted(order.begin(), order.end(), before)) return order;
   std::stable_sort(order.begin(), order.end(), before);
 
   Batch to = batch;
@@ -84,6 +79,7 @@ void arrange(Batch& batch, RouteTable& route, const SkipPlan& plan) {
   to.rows = Rows::of_lengths(lengths);
   batch = std::move(to);
   route = std::move(table);
+  return order;
 }
 
 }  // namespace govtrain

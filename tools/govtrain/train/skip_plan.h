@@ -37,8 +37,8 @@ class SkipPlan {
 
 // Sorts the examples of a batch and its route table by what they can leave out, stably: those that need the most come
 // first, so that the rows that are still active at any depth are one prefix, and those to which nothing is admitted
-// stand at the end. With plan.by_profile() those that can leave out the same are sorted by their weights, the first
-// block first, so that equal profiles stand together.
-void arrange(Batch& batch, RouteTable& route, const SkipPlan& plan);
+// stand at the end. Returns where each example stood before, [E]. With plan.by_profile() those that can leave out the
+// same are sorted by their weights, the first block first, so that equal profiles stand together.
+std::vector<size_t> arrange(Batch& batch, RouteTable& route, const SkipPlan& plan);
 
 }  // namespace govtrain

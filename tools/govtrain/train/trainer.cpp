@@ -77,12 +77,11 @@ std::vector<Trainer::MicroBatch> Trainer::cut(const TrainBatch& batch, const Rou
                                               bool forward_excluded) const {
   const int64_t limit = options_.micro_batch_rows > 0 ? options_.micro_batch_rows : batch.rows.total();
   const int examples = batch.rows.examples();
-  const auto blocks = static_cast<size_t>(route.blocks);
   const bool skip = options_.routed && options_.skip && !options_.withheld;  // what is withheld is computed
   std::vector<bool> forward(static_cast<size_t>(examples), true);
   for (int e = 0; skip && !forward_excluded && e < examples; ++e) {
     const auto i = static_cast<size_t>(e);
-    forward[i] = plan_.below({route.weight.data() + i * blocks, blocks}) != plan_.nothing();
+    forward[i] = plan_.below(route.row(i)) != plan_.nothing();
   }
   const auto rows = [&](int first, int last) { return batch.rows.end(last - 1) - batch.rows.begin(first); };
   std::vector<MicroBatch> parts;
@@ -202,6 +201,7 @@ StepResult Trainer::step(const TrainBatch& batch, const RouteTable& route, uint6
                 model_->parameters().blocks(), route.examples, route.blocks);
   }
   StepResult result;
+  if (options_.routed) result.route = RouteTable(0, route.blocks, 0);
   zero_grad(model_->parameters(), *backend_);
   zero_withheld(model_->parameters(), *backend_);
   groups_.forget();
@@ -210,6 +210,11 @@ StepResult Trainer::step(const TrainBatch& batch, const RouteTable& route, uint6
   result.clips = clip_blocks(model_->parameters(), *backend_, options_.clip);
 
   const auto finite = [](double v) { return std::isfinite(v); };
+  for (size_t e = 0; options_.routed && e < result.nll.size(); ++e) {
+    if (finite(result.nll[e]) || plan_.below(result.route.row(e)) != plan_.nothing()) continue;
+    result.nll[e] = 0;  // it teaches nothing, and stops nobody
+    result.counts[e] = 0;
+  }
   const bool sound =
       std::all_of(result.nll.begin(), result.nll.end(), finite) &&
       std::all_of(result.norms.begin(), result.norms.end(), finite) &&

@@ -45,8 +45,10 @@ struct TrainerOptions {
 };
 
 struct StepResult {
-  std::vector<double> nll;       // [E] nats, sum over the example's counted rows; 0 where there was no forward pass
-  std::vector<int64_t> counts;   // [E] counted rows; 0 where there was no forward pass
+  // [E] nats, sum over the example's counted rows; 0 where there was no forward pass, or where it is not finite and the
+  // example teaches nothing.
+  std::vector<double> nll;
+  std::vector<int64_t> counts;   // [E] counted rows; 0 as nll
   RouteTable route;              // [E,B] that was carried out; empty in plain training
   std::vector<double> norms;     // [E,B] realised, after the weight, before clipping; empty without norms
   std::vector<BlockClip> clips;  // [B]
