@@ -205,15 +205,21 @@ Decision BoundPolicy::resolve(const DocumentFacts& facts, const Date& today) con
   const auto profile = [&](const Match& m) { return m.in_window ? profile_of_[static_cast<size_t>(m.rule)] : 0; };
   std::vector<std::string> labels;
   for (size_t b = 0; b < map_.names.size(); ++b) {
-    float weight = weights(profile(out.matched.front()))[b];
-    int32_t best = 0;  // index into matched
-    for (size_t m = 1; m < out.matched.size(); ++m) {
-      restrict_weight(weight, best, weights(profile(out.matched[m]))[b], static_cast<int32_t>(m));
+    const auto of = [&](int32_t m) { return weights(profile(out.matched[static_cast<size_t>(m)]))[b]; };
+    const auto label = [&](int32_t m) {
+      return policy_.profiles[static_cast<size_t>(profile(out.matched[static_cast<size_t>(m)]))].name;
+    };
+    float weight = of(0);
+    int32_t best = 0, before = 0;  // indices into matched
+    for (int32_t m = 1; m < static_cast<int32_t>(out.matched.size()); ++m) {
+      const int32_t last = best;
+      restrict_weight(weight, best, of(m), m);
+      if (best == m) before = last;
     }
-    const Match& decided = out.matched[static_cast<size_t>(best)];
+    if (weight == 0 && of(best) != 0) labels.push_back(label(before));  // the signs of two are opposite
+    labels.push_back(label(best));
     out.weights.push_back(weight == 0 ? 0.0F : weight);
-    out.rule.push_back(decided.rule);
-    labels.push_back(policy_.profiles[static_cast<size_t>(profile(decided))].name);
+    out.rule.push_back(out.matched[static_cast<size_t>(best)].rule);
   }
   const auto alone = std::find_if(out.matched.begin(), out.matched.end(),
                                   [&](const Match& m) { return weights(profile(m)) == out.weights; });

@@ -24,7 +24,9 @@ struct Match {
 struct Decision {
   std::vector<float> weights;  // [B]; finite; never -0
   std::vector<int32_t> rule;   // [B]; the table entry that decided
-  std::string profile;         // the profile that decided every block, or several joined by '+' in block order
+  // The profile that decided every block, or several joined by '+' in block order, which combined give the weights:
+  // where two of opposite signs give 0, both.
+  std::string profile;
   bool excluded = false;       // every weight is zero
   std::vector<Match> matched;  // everything that had a say, most binding kind first
 };

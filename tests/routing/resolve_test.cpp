@@ -2,8 +2,11 @@
 // provenances; and the properties that hold for any policy.
 #include "routing/resolve.h"
 
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <sstream>
 
 #include "core/rng.h"
 #include "tests/routing/fixtures.h"
@@ -79,7 +82,50 @@ TEST_CASE("opposite signs give zero, equal signs the smaller") {
   const std::string rules =
       "rules:\n- {name: a, when: {license: MIT}, profile: full}\n- {name: b, when: {language: en}, profile: minus}\n";
   CHECK(decide(rules, document({{"license", "MIT"}, {"language", "en"}})).weights == all_zero);
+  CHECK(decide(rules, document({{"license", "MIT"}, {"language", "en"}})).profile == "full+minus");
   CHECK(decide(rules, document({{"language", "en"}})).weights == Weights(6, -0.75F));
+}
+
+TEST_CASE("the profiles that a decision names give its weights, whatever matches and in which order") {
+  int together = 0, opposite = 0;
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    CAPTURE(seed);
+    const Rng rng(seed, Stream::test, 9);
+    uint64_t n = 0;
+    const auto one_of = [&](std::initializer_list<const char*> list) {
+      return std::string(*(list.begin() + rng.bits(n++) % list.size()));
+    };
+    std::string text = "policy: p\nversion: 1\ndefault: none\nprofiles:\n", rules = "rules:\n";
+    for (const char* name : {"a", "b", "c", "d"}) {
+      text += fmt::format("  {}: {{allow_negative: {{bound: 2}}", name);
+      for (const char* block : {"embedding", "layer.0", "layer.1", "head"})
+        text += fmt::format(", {}: {}", block, one_of({"0", "1", "0.5", "-0.5", "-1", "2"}));
+      text += "}\n";
+      rules += fmt::format("- {{name: {0}, when: {{k{0}: x}}, profile: {0}}}\n", name);
+    }
+    const BoundPolicy policy = bind_policy(text + rules, 2);
+    Meta meta;
+    for (const char* name : {"a", "b", "c", "d"}) {
+      if (rng.bits(n++) % 4 != 0) meta[std::string("k") + name] = "x";
+    }
+    if (meta.empty()) continue;
+    const Decision d = policy.resolve(document(meta), day("2026-01-01"));
+    Weights combined;
+    std::istringstream names(d.profile);
+    for (std::string name; std::getline(names, name, '+');) {
+      const int p = name == "none" ? 0 : name[0] - 'a' + 1;
+      if (combined.empty()) combined = policy.weights(p);
+      for (size_t b = 0; b < combined.size(); ++b) {
+        int32_t ignored = 0;
+        if (combined[b] * policy.weights(p)[b] < 0) ++opposite;
+        restrict_weight(combined[b], ignored, policy.weights(p)[b], 0);
+      }
+    }
+    CHECK(combined == d.weights);
+    together += d.profile.find('+') != std::string::npos ? 1 : 0;
+  }
+  CHECK(together > 50);
+  CHECK(opposite > 50);
 }
 
 TEST_CASE("a window holds from its first day until the day that ends it; outside, what matches is kept out") {
