@@ -1,11 +1,10 @@
 #include "routing/adaptation.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
+#include "routing/evidence.h"
 #include "routing/representation.h"
 
 namespace govtrain {
@@ -94,15 +93,10 @@ std::optional<std::string> check_adaptation(const BoundPolicy& policy, const jso
     engine.restore({record.at("position").at("before"), start ? 0 : waited - 1, !start});
     const auto again = engine.observe(record.at("entropy").get<std::vector<double>>());
     if (!again) return "its evidence calls for no change";
-    for (const auto& [key, value] : again->record.items()) {
-      if (record.at(key) != value) {
-        return fmt::format("'{}' is {}; its evidence gives {}", key, record.at(key).dump(), value.dump());
-      }
-    }
+    return disagreement(record, again->record);
   } catch (const json::exception& e) {
-    return fmt::format("it lacks what a check needs ({})", e.what());
+    return lacking(e);
   }
-  return std::nullopt;
 }
 
 }  // namespace govtrain
