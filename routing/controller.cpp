@@ -1,11 +1,10 @@
 #include "routing/controller.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
+#include "routing/evidence.h"
 #include "routing/glob.h"
 
 namespace govtrain {
@@ -61,6 +60,13 @@ void Controller::add_step(const RouteTable& route, const std::vector<double>& no
     const int entry = entry_of_rule_.at(static_cast<size_t>(route.rule[i]));
     if (entry >= 0) norms_[static_cast<size_t>(entry) * blocks_ + i % blocks_] += norms[i];
   }
+}
+
+void Controller::restart() {
+  last_loss_.reset();
+  window_.clear();
+  steps_ = 0;
+  norms_.assign(norms_.size(), 0);
 }
 
 std::optional<ControllerProposal> Controller::evaluate(double loss, const BoundPolicy& policy) {
@@ -208,15 +214,10 @@ std::optional<std::string> check_proposal(const BoundPolicy& policy, const json&
     c.next_id_ = record.at("id");
     const auto again = c.propose(weights);
     if (!again) return "its evidence calls for no proposal";
-    for (const auto& [key, value] : again->record.items()) {
-      if (record.at(key) != value) {
-        return fmt::format("'{}' is {}; its evidence gives {}", key, record.at(key).dump(), value.dump());
-      }
-    }
+    return disagreement(record, again->record);
   } catch (const json::exception& e) {
-    return fmt::format("it lacks what a check needs ({})", e.what());
+    return lacking(e);
   }
-  return std::nullopt;
 }
 
 }  // namespace govtrain

@@ -45,6 +45,8 @@ class Controller {
   // An evaluation: protected loss in nats per token; `policy` has the weights in force. When the mode is `on`, may
   // propose. A proposal that leaves its bounds is refused; all others are the caller's to apply or to keep for review.
   std::optional<ControllerProposal> evaluate(double protected_loss, const BoundPolicy& policy);
+  // Forgets the window and the last loss, as at the start: the next evaluation is not comparable with the last one.
+  void restart();
   // True when one of the patterns of `protect` names the group.
   bool protects(const std::string& group) const;
 

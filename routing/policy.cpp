@@ -37,8 +37,18 @@ std::string profile_text(const Profile& profile) {
   return "{" + join(parts) + "}";
 }
 
+// Long lists are one text, as in an exclusion file: a YAML file holds only so many values.
+constexpr size_t most_values = 100;
+
 std::string exclusion_text(const Exclusion& e) {
   std::vector<std::string> parts{"\"name\": " + json_text(e.name)};
+  if (e.ids.size() + e.digests.size() + e.sources.size() > most_values) {
+    std::string list;
+    for (const std::string& id : e.ids) list += id + "\n";
+    for (const std::string& digest : e.digests) list += "sha256:" + digest + "\n";
+    for (const std::string& source : e.sources) list += "source:" + source + "\n";
+    return fmt::format("{{{}, \"list\": {}}}", parts.front(), json_text(list));
+  }
   if (!e.ids.empty() || (e.digests.empty() && e.sources.empty())) parts.push_back("\"id\": " + list_text(e.ids));
   if (!e.digests.empty()) parts.push_back("\"digest\": " + list_text(e.digests));
   if (!e.sources.empty()) parts.push_back("\"source\": " + list_text(e.sources));

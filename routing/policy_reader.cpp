@@ -226,6 +226,14 @@ class PolicyReader {
       if (!node.find("name")) out.name = file->text;
       exclusion_file(*file, out);
     }
+    const YamlNode* list = reader.optional("list");
+    if (list != nullptr && (list->kind != YamlNode::Kind::scalar || list->text.empty())) {
+      diagnostics_.error(list->at, fmt::format("{}: 'list' must be a text with an entry on each line, found {}", what,
+                                               describe(*list)));
+    } else if (list != nullptr) {
+      entries(
+          list->text, [&](int, const std::string&) { return list->at; }, out);
+    }
     texts(reader.optional("id"), what, out.ids);
     std::vector<std::string> digests;
     const YamlNode* digest = reader.optional("digest");
@@ -240,7 +248,8 @@ class PolicyReader {
     }
     texts(reader.optional("source"), what, out.sources);
     reader.finish();
-    const bool nothing = file == nullptr && !node.find("id") && !node.find("source") && digest == nullptr;
+    const bool nothing =
+        file == nullptr && list == nullptr && !node.find("id") && !node.find("source") && digest == nullptr;
     if (reader.ok() && nothing) {
       diagnostics_.error(node.at, fmt::format("{} excludes nothing", what), "give it a file, id, digest or source");
     }
@@ -273,13 +282,23 @@ class PolicyReader {
     const auto text = read_yaml_file(path, node.at, diagnostics_);
     if (!text) return;
     policy_.sources_.emplace_back(path, *text);
-    std::istringstream lines(*text);
+    entries(
+        *text,
+        [&](int line, const std::string& entry) {
+          return Position{path, line, 1, display_length(entry)};
+        },
+        out);
+  }
+
+  template <class PlaceOf>
+  void entries(const std::string& text, PlaceOf place_of, Exclusion& out) {
+    std::istringstream lines(text);
     int number = 0;
     for (std::string line; std::getline(lines, line);) {
       ++number;
       const std::string entry = trimmed(line);
       if (entry.empty() || entry[0] == '#') continue;
-      read_exclusion_entry(entry, {path, number, 1, display_length(entry)}, out, diagnostics_);
+      read_exclusion_entry(entry, place_of(number, entry), out, diagnostics_);
     }
   }
 

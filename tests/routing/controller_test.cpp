@@ -108,6 +108,19 @@ TEST_CASE("the block whose influence rises and falls with the protected loss los
   CHECK_FALSE(c.evaluate(loss * 2, policy));
 }
 
+TEST_CASE("a controller that is restarted is as at its start, but for the numbers of its proposals") {
+  const BoundPolicy policy = controlled("window: 3, correlation: 0.9");
+  Controller c(policy);
+  const nlohmann::json start = c.state();
+  c.evaluate(3, policy);
+  step(c, {1, 1, 1, 1});
+  c.evaluate(2, policy);
+  step(c, {1, 2, 1, 1});
+  CHECK(c.state() != start);
+  c.restart();
+  CHECK(c.state() == start);
+}
+
 TEST_CASE("gains are rewarded up to the ceiling; a proposal that leaves its bounds is refused; review leaves it open") {
   const auto run = [](const BoundPolicy& policy, double sign) {
     Controller c(policy);

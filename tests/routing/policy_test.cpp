@@ -82,6 +82,25 @@ TEST_CASE("exclusion files belong to the policy's identity and are found beside 
   std::filesystem::remove_all(dir);
 }
 
+TEST_CASE("an exclusion list of any length is read back from the canonical text") {
+  for (const size_t count : {size_t{100}, size_t{101}, size_t{30000}}) {
+    CAPTURE(count);
+    std::string list;
+    for (size_t i = 0; i < count; ++i) {
+      list += i % 3 == 0 ? "    source:s" : i % 3 == 1 ? "    sha256:" + std::string(58, 'a') : "    id \u00e9\" ";
+      list += std::to_string(100000 + i) + "\n";
+    }
+    const Policy p = parse_policy(base + "exclusions:\n- name: long\n  list: |\n    # a comment\n" + list);
+    const Exclusion& e = p.exclusions.at(0);
+    CHECK(e.ids.size() + e.digests.size() + e.sources.size() == count);
+    const Policy again = parse_policy(p.canonical());
+    CHECK(again.exclusions.at(0).ids == e.ids);
+    CHECK(again.exclusions.at(0).digests == e.digests);
+    CHECK(again.exclusions.at(0).sources == e.sources);
+    CHECK(again.id() == p.id());
+  }
+}
+
 TEST_CASE("the check finds rules that cannot matter") {
   CHECK(check(base +
               "rules: [{name: a, when: {license: MIT}, profile: full}, {name: b, when: {license: X}, profile: half}]")

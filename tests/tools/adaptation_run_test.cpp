@@ -6,10 +6,13 @@
 #include <catch2/catch.hpp>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "routing/adaptation.h"
 #include "routing/controller.h"
 #include "tests/tools/tiny_run.h"
+#include "tools/govtrain/data/prepare.h"
+#include "tools/govtrain/train/session.h"
 
 using namespace govtrain;
 using govtrain::testing::TinyDocument;
@@ -237,6 +240,14 @@ TEST_CASE("the controller in a run: proposals within bounds, applied by rule, or
   CHECK(tiny.program({"proposals", "approve", tiny.path("review"), "1", "--reason", "plausible"}, "ok.log") == 0);
   CHECK(tiny.program({"proposals", "reject", tiny.path("review"), "1", "--reason", "late"}, "no.log") != 0);
   CHECK(tiny.program({"proposals", "approve", tiny.path("review"), "99", "--reason", "x"}, "no.log") != 0);
+  // A verdict on something else of that number is no verdict.
+  const std::string verdict = tiny.read("review/proposals/1.json");
+  std::string other = verdict;
+  other.replace(other.find("sha256:") + 7, 8, "00000000");
+  std::ofstream(tiny.path("review/proposals/1.json")) << other;
+  CHECK(tiny.program({"proposals", "list", tiny.path("review")}, "other.log") == 3);
+  CHECK(tiny.read("other.log").find("another proposal of that number") != std::string::npos);
+  std::ofstream(tiny.path("review/proposals/1.json")) << verdict;
   // Taken in at the next checkpoint of a run that goes on.
   const int64_t step = open[0].at("step").get<int64_t>() - 1;
   run(tiny, "review", stops, fmt::format("run.resume={}/ckpt/step-{:06}", tiny.path("review"), step));
@@ -266,4 +277,100 @@ TEST_CASE("a probe set whose licence ends is measured no more, and the run goes 
   CHECK(adapt.size() > skipped.size());
   check_weights_are_logged(tiny.log("a"));
   CHECK(tiny.program({"policy", "replay", tiny.path("a")}, "replay.log") == 0);
+}
+
+TEST_CASE("profiles that several rules decide together are recorded again when one of them has changed", "[slow]") {
+  const TinyRun tiny;
+  std::string text = std::string(head) + adaptation;
+  text.replace(
+      text.find("rules:\n"), 7,
+      "  upper: {embedding: 0.5, rest: 1}\nrules:\n  - {name: manual, when: {class: manual}, profile: upper}\n");
+  std::ofstream(tiny.path("policy.yaml")) << text;
+  std::vector<std::string> settings = probing;
+  settings.insert(settings.end(), {"probe.file=" + tiny.path("probe.txt"), "save.every=2", "save.keep_last=100"});
+  std::ofstream(tiny.path("probe.txt")) << "the depth of the layer is\nnever a model and\nthe log of the routing\n";
+  run(tiny, "a", settings);
+  const TinyRun::Log log = tiny.log("a");
+  check_weights_are_logged(log);
+  int together = 0;
+  for (const ExampleRecord& r : log.examples) together += r.prof.find('+') != std::string::npos ? 1 : 0;
+  CHECK(together > 20);
+  std::set<std::vector<float>> weights;
+  for (const json& p : records(log, "profile")) {
+    if (p.at("id") == "upper+shallow") weights.insert(p.at("w").get<std::vector<float>>());
+  }
+  CHECK(weights.size() > 1);
+  // Going on records them at the same places.
+  run(tiny, "a", settings, "run.resume=" + tiny.path("a/ckpt/step-000006"));
+  std::vector<std::string> kept;
+  for (const std::string& leaf : tiny.log("a").leaves) {
+    if (leaf_kind(leaf).value() != "rewind") kept.push_back(leaf);
+  }
+  REQUIRE(kept.size() == log.leaves.size());
+  for (size_t i = 0; i < kept.size(); ++i) CHECK(kept[i] == log.leaves[i]);
+}
+
+TEST_CASE("a controller takes the steps of a policy that was replaced, and steps without examples") {
+  const TinyRun tiny;
+  write_policy(tiny, controller);
+  run(tiny, "a", controlling, "train.steps=3");
+  const auto file = read_run_config(tiny.path("a"), {});
+  REQUIRE_FALSE(file->diagnostics.has_errors());
+  Session s(real_file_system(), file->config, policy_date(file->config));
+  const auto step = [&](uint64_t number, const Batch& batch) {
+    const StepResult result = s.trainer->step(Session::train_batch(batch), s.route(batch), number, 0.01);
+    s.adapter->add_step(result);
+    return s.adapter->state().at("controller");
+  };
+  const Batch nothing;
+  CHECK(step(0, nothing).at("steps") == 1);
+  const size_t rules = s.governance->policy().policy().table().size();
+  Diagnostics d;
+  std::string newer = head;
+  newer.replace(newer.find("version: 1"), 10, "version: 2");
+  const auto policy =
+      Policy::parse("p", newer + "  - {name: late, when: {class: manual}, profile: shallow}\n" + controller, d);
+  REQUIRE(policy);
+  SeenFile seen{"digest", "", {policy->canonical()}};
+  s.governance->begin_step({}, {std::nullopt, std::nullopt, seen});
+  REQUIRE(s.governance->policy().policy().table().size() == rules + 1);
+  const json state = step(1, s.sampler->next());
+  CHECK(state.at("steps") == 1);  // anew
+  CHECK(state.at("norms").at(0).get<double>() > 0);
+}
+
+TEST_CASE("validation texts that are kept out by now have no say in what the controller proposes", "[slow]") {
+  const TinyRun tiny;
+  write_policy(tiny, controller);
+  std::vector<std::string> settings = controlling;
+  settings.insert(settings.end(), {"eval.every=6", "train.steps=60", "policy.clock=simulated", "policy.steps_per_day=5",
+                                   "policy.revocations=" + tiny.path("revoked.txt")});
+  std::ofstream(tiny.path("revoked.txt")) << "2026-06-02 source:taken-back\n";  // step 6
+  // Two texts of different lengths that the split by content holds out.
+  std::vector<std::string> runs;
+  for (int i = 0; runs.size() < 2 && i < 100; ++i) {
+    std::vector<TinyDocument> documents = TinyRun::default_documents(7);
+    std::string text = "a text that is taken back, number " + std::to_string(i);
+    for (size_t n = 0; n < runs.size(); ++n) text += " which is longer than the one before it";
+    documents.push_back({text, "taken-back", "MIT", "manual"});
+    const std::string name = "c" + std::to_string(i);
+    tiny.write_corpus(name, documents);
+    PrepareOptions options;
+    options.inputs = {tiny.path(name + ".jsonl")};
+    options.validation_fraction = 0.3;
+    options.tokenizer.kind = "bytes";
+    const auto selected = select_documents(options, {}, nullptr);
+    const bool held_out = std::any_of(selected.begin(), selected.end(), [&](const auto& document) {
+      return document.split == Split::validation && document.text.find("taken back") != std::string::npos;
+    });
+    if (!held_out) continue;
+    run(tiny, name, settings, "", name);
+    runs.push_back(name);
+  }
+  REQUIRE(runs.size() == 2);
+  check_same(tiny, runs[0], runs[1]);
+  const auto proposals = records(tiny.log(runs[0]), "proposal");
+  CHECK_FALSE(proposals.empty());
+  CHECK(proposals == records(tiny.log(runs[1]), "proposal"));
+  CHECK(records(tiny.log(runs[0]), "eval") != records(tiny.log(runs[1]), "eval"));  // people see it
 }

@@ -167,6 +167,16 @@ TEST_CASE("a record that was changed is found by the replay, although the log th
         return true;
       },
       true);
+  found(
+      "restart",
+      [](std::string& leaf) {
+        if (leaf_kind(leaf).value() != "bands") return false;
+        ControlRecord r = parse_control(leaf).value();
+        r.payload["restart"] = true;  // where nothing was observed yet: only the reason is missing
+        REQUIRE(write_leaf(leaf, r).ok());
+        return true;
+      },
+      true);
 }
 
 TEST_CASE("micro-batches, threads and what is skipped change no bit of a run with bands and slopes", "[slow]") {

@@ -13,6 +13,7 @@
 #include "core/hash.h"
 #include "tests/tools/tiny_run.h"
 #include "tools/govtrain/train/checkpoint.h"
+#include "tools/govtrain/train/run_head.h"
 #include "tools/govtrain/train/session.h"
 #include "tools/govtrain/train/setup.h"
 
@@ -112,6 +113,15 @@ void check_again(const TinyRun& tiny, const std::string& out, const std::vector<
   CHECK(tiny.final_sha256(out, "model.safetensors") == model);
   CHECK(story(tiny.log(out)) == told);
   CHECK(tiny.program({"lineage", "verify", tiny.path(out)}, out + ".verify.log") == 0);
+}
+
+// Until a file of the run holds the text; false after half a minute.
+bool wait_for(const TinyRun& tiny, const std::string& file, const std::string& text) {
+  for (int i = 0; i < 6000; ++i) {
+    if (tiny.read(file).find(text) != std::string::npos) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return false;
 }
 
 }  // namespace
@@ -235,26 +245,19 @@ TEST_CASE("a newer policy, a broken one and a revocation reach a run that trains
                                              "policy.watch=true", "policy.revocations=" + tiny.path("revoked.txt")};
   int status = -1;
   std::thread trainer([&] { status = tiny.run("corpus", "run", settings); });
-  const auto wait_for = [&](const std::string& file, const std::string& text) {
-    for (int i = 0; i < 6000; ++i) {
-      if (tiny.read(file).find(text) != std::string::npos) return true;
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-    return false;
-  };
   const std::string first = tiny.read("policy.yaml");
   std::string second = first;
   second.replace(second.find("version: 1"), 10, "version: 2");
   second.replace(second.find("layer.0: 0.5"), 12, "layer.0: 0.0");
-  bool seen = wait_for("run/metrics.jsonl", "\"step\":120,");
+  bool seen = wait_for(tiny, "run/metrics.jsonl", "\"step\":120,");
   put(tiny.path("policy.yaml"), first.substr(0, first.find("rules")));
-  seen = seen && wait_for("run/train.log", "stays in force");
+  seen = seen && wait_for(tiny, "run/train.log", "stays in force");
   put(tiny.path("policy.yaml"), second);
-  seen = seen && wait_for("run/train.log", "replaces tiny@");
+  seen = seen && wait_for(tiny, "run/train.log", "replaces tiny@");
   put(tiny.path("revoked.txt"), "source:doc-1?\n");
-  seen = seen && wait_for("run/train.log", "are kept out from now on");
+  seen = seen && wait_for(tiny, "run/train.log", "are kept out from now on");
   put(tiny.path("revoked.txt"), "source:doc-1?\nsource:doc-2?");  // half written
-  seen = seen && wait_for("run/train.log", "what was revoked stays");
+  seen = seen && wait_for(tiny, "run/train.log", "what was revoked stays");
   trainer.join();
   INFO(tiny.read("run.log"));
   REQUIRE(status == 0);
@@ -290,6 +293,93 @@ TEST_CASE("a newer policy, a broken one and a revocation reach a run that trains
   CHECK(again.examples == log.examples);
   CHECK(controls(again, "revoke") == revoked);
   CHECK(tiny.program({"lineage", "verify", tiny.path("run")}, "verify.log") == 0);
+}
+
+TEST_CASE("exclusion lists of thousands: in the log in parts, the same when a run goes on, and in a newer policy",
+          "[temporal][slow]") {
+  const TinyRun tiny;
+  const auto list = [](int count) {
+    std::string out = "source:doc-7\n";
+    for (int i = 0; i < count; ++i) out += "sha256:" + hex(sha256(std::to_string(i))) + "\n";
+    return out;
+  };
+  put(tiny.path("kept-out.txt"), list(25000));
+  put(tiny.path("policy.yaml"), tiny.read("policy.yaml") + "exclusions: [{file: kept-out.txt}]\n");
+  const std::vector<std::string> settings = {"policy.watch=true", "train.steps=8"};
+  REQUIRE(tiny.run("corpus", "run", settings) == 0);
+  INFO(tiny.read("run.log"));
+  const TinyRun::Log log = tiny.log("run");
+  std::string text;
+  bool whole = false;
+  for (const json& p : controls(log, "policy")) whole = add_policy_text(p, text);
+  CHECK(whole);
+  CHECK(controls(log, "policy").size() > 50);
+  check_again(tiny, "run", settings, 4);
+
+  const auto file = read_run_config(tiny.path("run"), {});
+  Session s(real_file_system(), file->config, policy_date(file->config));
+  CHECK(text == s.policy.policy().canonical());
+  put(tiny.path("kept-out.txt"), list(26000));
+  std::string newer = tiny.read("policy.yaml");
+  put(tiny.path("policy.yaml"), newer.replace(newer.find("version: 1"), 10, "version: 2") +
+                                    "schedule: [{name: s, profile: shallow, to: full, when: {step: 9}}]\n");
+  Outside outside(file->config, s.date);
+  s.governance->begin_step({}, outside.look(1));
+  CHECK(s.governance->policy().policy().version == "2");
+  whole = false;
+  for (const GovernanceEvent& event : s.governance->take_events()) {
+    std::string leaf;
+    CHECK(write_leaf(leaf, ControlRecord{event.kind, event.payload}).ok());
+    if (event.kind == "policy") whole = add_policy_text(event.payload, text) || whole;
+  }
+  CHECK(whole);
+  CHECK(text == s.governance->policy().policy().canonical());
+}
+
+TEST_CASE("a day that changed nothing when it came counts in what reaches a run later; going on repeats that",
+          "[temporal][slow]") {
+  const TinyRun tiny;
+  put(tiny.path("revoked.txt"), "# nothing yet\n");
+  const std::vector<std::string> settings = {"train.steps=3000",       "save.every=50",
+                                             "save.keep_last=99",      "eval.every=0",
+                                             "policy.watch=true",      "policy.revocations=" + tiny.path("revoked.txt"),
+                                             "policy.clock=simulated", "policy.steps_per_day=1"};
+  int status = -1;
+  std::thread trainer([&] { status = tiny.run("corpus", "run", settings); });
+  std::string second = tiny.read("policy.yaml");
+  second.replace(second.find("version: 1"), 10, "version: 2");
+  const std::string rule = "when: {license: MIT}, profile: full";
+  second.replace(second.find(rule), rule.size(), rule + ", until: 2026-06-20");  // step 20
+  bool seen = wait_for(tiny, "run/metrics.jsonl", "\"step\":120,");
+  put(tiny.path("policy.yaml"), second);
+  seen = seen && wait_for(tiny, "run/train.log", "replaces tiny@");
+  put(tiny.path("revoked.txt"), "2026-06-21 source:doc-3\n");
+  seen = seen && wait_for(tiny, "run/train.log", "1 documents are kept out from now on");
+  trainer.join();
+  INFO(tiny.read("run.log"));
+  REQUIRE(status == 0);
+  REQUIRE(seen);
+  const TinyRun::Log log = tiny.log("run");
+  const std::vector<json> replaced = controls(log, "policy"), revoked = controls(log, "revoke");
+  REQUIRE(replaced.size() == 2);
+  const int64_t step = replaced[1].at("step");
+  CHECK(replaced[1].at("day") > "2026-06-20");
+  CHECK_FALSE(replaced[1].at("restricted").empty());
+  REQUIRE(revoked.size() == 1);
+  CHECK(revoked[0].at("entries").size() == 1);
+  for (const ExampleRecord& r : log.examples) {
+    if (r.place) CHECK((r.prof == "shallow" || r.place->step < step));
+  }
+  const std::string model = tiny.final_sha256("run", "model.safetensors");
+  const CheckpointStore store(real_file_system(), tiny.path("run/ckpt"));
+  REQUIRE(tiny.run("corpus", "run", with(settings, {"run.resume=" + store.path((step - 1) / 50 * 50)})) == 0);
+  INFO(tiny.read("run.log"));
+  CHECK(tiny.final_sha256("run", "model.safetensors") == model);
+  const TinyRun::Log again = tiny.log("run");
+  CHECK(again.examples == log.examples);
+  CHECK(controls(again, "policy") == replaced);
+  CHECK(controls(again, "revoke") == revoked);
+  CHECK(controls(again, "expire").empty());
 }
 
 TEST_CASE("killed while a policy is replaced and documents are revoked: as a run that was not killed",

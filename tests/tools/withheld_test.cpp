@@ -2,6 +2,7 @@
 // review applies or destroys a pending update as one logged event, whatever happens in between.
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <fstream>
 
 #include "core/file.h"
 #include "lineage/log_format.h"
@@ -229,6 +230,26 @@ TEST_CASE("a rejected update leaves nothing in older checkpoints, which can then
   CHECK(tiny.program({"sample", tiny.path("run/ckpt/step-000004"), "--tokens", "2"}, "s.log") == 0);
   CHECK(tiny.program({"run", tiny.path("run"), "--resume", tiny.path("run/ckpt/step-000004")}, "r.log") == 3);
   CHECK(tiny.read("r.log").find("was destroyed with it") != std::string::npos);
+}
+
+TEST_CASE("an update that holds gradients of documents that were revoked since is not applied") {
+  const TinyRun tiny;
+  const std::string list = tiny.path("revoked.txt");
+  std::ofstream(list) << "# nothing\n";
+  std::vector<std::string> settings = stopped;
+  settings.push_back("policy.revocations=" + list);
+  REQUIRE(tiny.run("corpus", "run", settings) == 0);
+  const std::string before = tiny.final_sha256("run", weights);
+  REQUIRE(review(tiny, "show", "run") == 0);
+  CHECK(tiny.read("review.log").find("are kept out by now") == std::string::npos);
+  std::ofstream(list) << "source:doc-*\n";
+  REQUIRE(review(tiny, "show", "run") == 0);
+  CHECK(tiny.read("review.log").find("are kept out by now: the update can only be rejected") != std::string::npos);
+  CHECK(review(tiny, "approve", "run", {"--reason", "useful"}) == 2);
+  CHECK(tiny.read("review.log").find("documents that are kept out by now") != std::string::npos);
+  CHECK(tiny.final_sha256("run", weights) == before);
+  CHECK(tiny.log("run").controls.at("review") == 1);
+  CHECK(review(tiny, "reject", "run", {"--reason", "revoked"}) == 0);
 }
 
 TEST_CASE("updates are not decided on while the run is in progress") {

@@ -23,11 +23,11 @@ struct ProposalArgs {
 
 std::shared_ptr<ProposalArgs> add_args(CLI::App& app, bool one) {
   auto args = std::make_shared<ProposalArgs>();
-  app.add_option("run", args->run, "The run's folder")->required()->type_name("RUN");
+  app.add_option("RUN", args->run, "The folder of a run whose policy has a controller")->required()->type_name("");
   if (one) {
-    app.add_option("id", args->id, "The proposal's number")
+    app.add_option("ID", args->id, "The proposal's number")
         ->required()
-        ->type_name("ID")
+        ->type_name("")
         ->check([](const std::string& text) {
           int64_t value = 0;
           const bool good = !parse_integer({text, false}, "", value) && value >= 0;
@@ -41,7 +41,7 @@ std::string outcome(const ProposalArgs& args, const RecordedChanges& log, const 
   const int64_t id = proposal.at("id");
   if (const auto verdict = log.verdicts.find(id); verdict != log.verdicts.end()) return verdict->second;
   if (proposal.at("outcome") != "pending") return proposal.at("outcome");
-  const auto verdict = read_verdict(real_file_system(), args.run, id);
+  const auto verdict = read_verdict(real_file_system(), args.run, proposal);
   if (!verdict) return "pending";
   return verdict->approved ? "approved, from the next checkpoint on" : "rejected, from the next checkpoint on";
 }
@@ -69,7 +69,10 @@ int show(const ProposalArgs& args) {
   const RecordedChanges log = read_recorded_changes(real_file_system(), args.run);
   const json& p = find(args, log);
   fmt::print("proposal {} for profile {}: {}\n", args.id, p.at("profile").get<std::string>(), outcome(args, log, p));
-  fmt::print("  relative change of the protected loss, by evaluation: {}\n", p.at("evidence").at("loss_change").dump());
+  std::string changes;
+  for (const json& change : p.at("evidence").at("loss_change"))
+    changes += fmt::format("{}{:+.5f}", changes.empty() ? "" : ", ", change.get<double>());
+  fmt::print("  relative change of the protected loss, by evaluation: {}\n", changes);
   fmt::print("  {:<24} {:>9} {:>9}   {}\n", "block", "before", "after", "correlation with the loss");
   for (size_t b = 0; b < log.blocks.size(); ++b) {
     fmt::print("  {:<24} {:>9.4g} {:>9.4g}   {:+.3f}\n", log.blocks[b], p.at("before").at(b).get<double>(),
@@ -80,16 +83,19 @@ int show(const ProposalArgs& args) {
 
 int decide(const ProposalArgs& args, bool approve) {
   const RecordedChanges log = read_recorded_changes(real_file_system(), args.run);
-  const std::string now = outcome(args, log, find(args, log));
+  const json& proposal = find(args, log);
+  const std::string now = outcome(args, log, proposal);
   if (now != "pending") throw Failure(exit_usage, fmt::format("proposal {} is decided: {}", args.id, now));
-  require(write_verdict(real_file_system(), args.run, args.id, {approve, args.reason}));
+  require(write_verdict(real_file_system(), args.run, proposal, {approve, args.reason}));
   fmt::print("proposal {} is {}; the run takes that in with its next checkpoint\n", args.id,
              approve ? "approved" : "rejected");
   return exit_ok;
 }
 
 Verb decision(const char* name, const char* summary, bool approve) {
-  return {name, summary, "", [approve](CLI::App& app) {
+  return {name, summary,
+          "The verdict lies in the run folder until the run saves a checkpoint; then it is in the log, and in force.",
+          [approve](CLI::App& app) {
             auto args = add_args(app, true);
             add_reason(app, args->reason);
             return [args, approve] { return decide(*args, approve); };

@@ -94,6 +94,9 @@ int show(const ReviewArgs& args) {
              grouped(from.uses), grouped(static_cast<int64_t>(from.by_example.size())), grouped(from.tokens));
   print_blocks(review.session(), u, effect);
   print_effect(effect, probe);
+  if (!from.kept_out.empty())
+    fmt::print("\n{} of the documents are kept out by now: the update can only be rejected\n",
+               grouped(static_cast<int64_t>(from.kept_out.size())));
   print_counts("source", from.by_source);
   print_counts("rule", from.by_rule);
   print_counts("example", from.by_example);

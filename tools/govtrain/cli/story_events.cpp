@@ -53,8 +53,10 @@ std::string run_text(const json& r) {
 }
 
 std::string policy_text(const json& r) {
+  if (r.contains("part") && r.contains("text"))
+    return fmt::format("{}, part {} of its text", member(r, "id"), r.at("part").dump());
   return fmt::format("{} with {} entries", member(r, "id"), r.value("rules", json::array()).size()) +
-         (r.size() > 5 ? "; " + members(r, {"id", "name", "version", "rules", "text"}) : "");
+         (r.contains("step") ? "; " + members(r, {"id", "name", "version", "rules", "text", "parts"}) : "");
 }
 
 std::string ckpt_text(const json& r) {

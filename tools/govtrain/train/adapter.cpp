@@ -61,6 +61,12 @@ void Adapter::bind() {
   if (controller && controller->mode != AdaptMode::off) controller_.emplace(policy);
 }
 
+void Adapter::follow_policy() {
+  if (governance_.policy().policy().id() == policy_id_) return;
+  bind();
+  if (const std::string problem = require_settings(); !problem.empty()) throw Failure(exit_usage, problem);
+}
+
 std::string Adapter::require_settings() const {
   if (!controller_) return "";
   const std::vector<std::string> groups = evaluator_.groups();
@@ -78,11 +84,11 @@ std::string Adapter::stage_name(size_t stage) const {
 }
 
 void Adapter::add_step(const StepResult& result) {
-  const auto blocks = static_cast<size_t>(result.route.blocks);
+  follow_policy();
   LossWindow::Step step;
   for (size_t e = 0; e < result.nll.size(); ++e) {
-    const auto row = result.route.weight.begin() + static_cast<ptrdiff_t>(e * blocks);
-    if (std::any_of(row, row + static_cast<ptrdiff_t>(blocks), [](float w) { return w == 0; })) continue;
+    const auto row = result.route.row(e);
+    if (std::any_of(row.begin(), row.end(), [](float w) { return w == 0; })) continue;
     step.nll += result.nll[e];
     step.tokens += result.counts[e];
   }
@@ -91,10 +97,7 @@ void Adapter::add_step(const StepResult& result) {
 }
 
 std::vector<GovernanceEvent> Adapter::after(int64_t step, const EvalResult* validation) {
-  if (governance_.policy().policy().id() != policy_id_) {
-    bind();  // a policy that was replaced starts anew
-    if (const std::string problem = require_settings(); !problem.empty()) throw Failure(exit_usage, problem);
-  }
+  follow_policy();
   std::vector<GovernanceEvent> events;
   if (recorded_) replay(step, events);
   if (probe_ && step % config_.probe.every == 0) measure(step, events);
@@ -162,9 +165,12 @@ void Adapter::control(int64_t step, const EvalResult& validation, std::vector<Go
   int64_t tokens = 0;
   for (const EvalResult::Source& group : validation.sources) {
     if (!controller_->protects(group.name)) continue;
-    nll += group.nll;
-    tokens += group.tokens;
+    nll += group.kept_nll;
+    tokens += group.kept_tokens;
   }
+  // Losses of other documents than last time say nothing of what the model has learnt between.
+  if (tokens != protected_tokens_) controller_->restart();
+  protected_tokens_ = tokens;
   if (tokens == 0) return;
   const double loss = nll / static_cast<double>(tokens);
   metrics_.emplace_back("controller/protected_loss", loss);
@@ -205,7 +211,7 @@ void Adapter::replay(int64_t step, std::vector<GovernanceEvent>& events) {
 std::vector<GovernanceEvent> Adapter::reviews(int64_t step) {
   std::vector<GovernanceEvent> events;
   for (size_t i = 0; i < pending_.size();) {
-    const std::optional<Verdict> verdict = read_verdict(fs_, config_.run.out, pending_[i].at("id"));
+    const std::optional<Verdict> verdict = read_verdict(fs_, config_.run.out, pending_[i]);
     if (!verdict) {
       ++i;
       continue;
@@ -257,7 +263,10 @@ json Adapter::state() const {
     const AdaptationState& s = engine_->state();
     out["engine"] = {{"position", s.position}, {"waited", s.waited}, {"started", s.started}};
   }
-  if (controller_) out["controller"] = controller_->state();
+  if (controller_) {
+    out["controller"] = controller_->state();
+    out["protected_tokens"] = protected_tokens_;
+  }
   if (measured_) out["measured"] = {{"capacity", measured_->capacity}, {"drift", measured_->drift}};
   return out;
 }
@@ -284,7 +293,10 @@ void Adapter::restore(const json& state, const std::vector<NamedTensor>& referen
         const json& s = state.at("engine");
         engine_->restore({s.at("position"), s.at("waited"), s.at("started")});
       }
-      if (controller_) controller_->restore(state.at("controller"));
+      if (controller_) {
+        controller_->restore(state.at("controller"));
+        protected_tokens_ = state.at("protected_tokens");
+      }
     }
     if (const auto m = state.find("measured"); m != state.end()) {
       measured_.emplace();

@@ -5,7 +5,7 @@
 //
 // What it may see: the model on the probe set; the loss of training examples that were admitted to every block;
 // realised norms, which are 0 where a weight is 0; the validation loss of the groups that the policy names. Never a
-// document that is kept out, nor the loss of an example that some block does not admit.
+// document that is kept out, from the start or by now, nor the loss of an example that some block does not admit.
 #pragma once
 
 #include <memory>
@@ -52,7 +52,8 @@ class Adapter {
   void restore(const nlohmann::json& state, const std::vector<NamedTensor>& reference);
 
  private:
-  void bind();  // to the policy in force
+  void bind();           // to the policy in force
+  void follow_policy();  // the same, where it was replaced: what depends on it starts anew
   std::string require_settings() const;
   nlohmann::json settings() const;
   void measure(int64_t step, std::vector<GovernanceEvent>& events);
@@ -72,6 +73,7 @@ class Adapter {
   std::unique_ptr<ProbeSet> probe_;
   std::optional<AdaptationEngine> engine_;
   std::optional<Controller> controller_;
+  int64_t protected_tokens_ = 0;  // of its last evaluation
   std::optional<RecordedChanges> recorded_;
   LossWindow losses_;
   std::optional<ProbeMeasurement> measured_;

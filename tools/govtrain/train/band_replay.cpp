@@ -16,6 +16,7 @@
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/data/sampler.h"
 #include "tools/govtrain/train/entropy_router.h"
+#include "tools/govtrain/train/run_head.h"
 
 namespace govtrain {
 namespace {
@@ -62,9 +63,9 @@ class Replay {
 
  private:
   void policy(const json& payload) {
-    if (!payload.contains("text")) return;  // a newer version that was refused
+    if (!add_policy_text(payload, policy_text_)) return;  // not all of it yet, or a newer version that was refused
     Diagnostics diagnostics;
-    policy_ = Policy::parse("the policy in the log", payload.at("text").get<std::string>(), diagnostics);
+    policy_ = Policy::parse("the policy in the log", policy_text_, diagnostics);
     if (!policy_) throw Failure(exit_unverified, "the policy in the log cannot be read\n" + diagnostics.render());
     if (policy_->entropy && !bands_) bands_.emplace(*policy_->entropy);
   }
@@ -99,12 +100,18 @@ class Replay {
 
   void edges(const json& recorded) {
     if (!bands_) return problem(fmt::format("entry {}: bands of a policy that has none", index_));
-    if (recorded.value("restart", false)) bands_.emplace(EntropyRules(bands_->rules()));
+    const std::vector<bool> before = std::exchange(differing_, differing_blocks(cells()));
+    bool restart = false;
+    for (size_t b = 0; b < before.size(); ++b) restart = restart || (differing_[b] && !before[b]);
+    if (restart != recorded.value("restart", false)) {
+      problem(fmt::format("entry {}: what was observed is {}, the profiles say otherwise", index_,
+                          restart ? "kept" : "forgotten"));
+    }
+    if (restart) bands_.emplace(EntropyRules(bands_->rules()));
     json expected = bands_->describe();
     expected["differ"] = json::array();
-    const std::vector<bool> differing = differing_blocks(cells());
-    for (size_t b = 0; b < differing.size(); ++b) {
-      if (differing[b]) expected["differ"].push_back(b);
+    for (size_t b = 0; b < differing_.size(); ++b) {
+      if (differing_[b]) expected["differ"].push_back(b);
     }
     for (const auto& [key, value] : expected.items()) {
       if (recorded.contains(key) && recorded.at(key) == value) continue;
@@ -208,8 +215,10 @@ class Replay {
   }
 
   std::map<std::string, json> provenance_;  // by the first 16 digits of the name
+  std::string policy_text_;
   std::optional<Policy> policy_;
   std::optional<EntropyBands> bands_;
+  std::vector<bool> differing_;  // [B] as of the last record of edges
   std::map<std::string, std::vector<float>> profiles_;
   std::vector<std::pair<uint64_t, ExampleRecord>> step_;  // records of the step that is being read
   bool changed_ = false;  // edges have changed: a record must say so before the next step

@@ -90,9 +90,8 @@ void EntropyRouter::judge(size_t example, double nll, int64_t counts, RouteTable
                governance_->policy().policy().entropy_index(*cell));
 }
 
-void EntropyRouter::begin(const Batch& batch, RouteTable& route) {
+bool EntropyRouter::begin(const Batch& batch, RouteTable& route) {
   follow_policy();
-  const auto blocks = static_cast<size_t>(route.blocks);
   const size_t examples = batch.examples.size();
   marks_.assign(examples, {});
   keys_.assign(examples, {});
@@ -100,7 +99,7 @@ void EntropyRouter::begin(const Batch& batch, RouteTable& route) {
   std::vector<uint8_t> admitted(examples, 0);
   for (size_t e = 0; e < examples; ++e) {
     const Example& example = batch.examples[e];
-    const std::span<const float> weights(route.weight.data() + e * blocks, blocks);
+    const std::span<const float> weights = route.row(e);
     teaches_[e] = may_teach_bands(weights, differing_) ? 1 : 0;
     admitted[e] = std::any_of(weights.begin(), weights.end(), [](float w) { return w != 0; }) ? 1 : 0;
     if (!rules().slope) continue;
@@ -109,7 +108,7 @@ void EntropyRouter::begin(const Batch& batch, RouteTable& route) {
     keys_[e] = slope_key(rules().slope->by, example.id, dataset_->documents()[document].provenance,
                          label.clv ? std::optional(label.cls) : std::nullopt);
   }
-  if (!reference_) return;
+  if (!reference_) return false;
   const ReferenceModel::Measured measured =
       reference_->measure(Session::train_batch(batch), admitted, micro_batch_rows_);
   for (size_t e = 0; e < examples; ++e) {
@@ -121,6 +120,18 @@ void EntropyRouter::begin(const Batch& batch, RouteTable& route) {
                                 step_ + 1, governance_->label(batch.examples[e].document).ex));
     }
     judge(e, measured.nll[e], measured.counts[e], route, static_cast<int>(e));
+  }
+  return true;
+}
+
+void EntropyRouter::reorder(const std::vector<size_t>& order) {
+  const auto marks = marks_;
+  const auto keys = keys_;
+  const auto teaches = teaches_;
+  for (size_t e = 0; e < order.size(); ++e) {
+    marks_[e] = marks.at(order[e]);
+    keys_[e] = keys.at(order[e]);
+    teaches_[e] = teaches.at(order[e]);
   }
 }
 

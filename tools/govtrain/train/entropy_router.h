@@ -34,9 +34,11 @@ class EntropyRouter {
   EntropyRouter(const Governance& governance, const Dataset& dataset, std::unique_ptr<ReferenceModel> reference,
                 int64_t micro_batch_rows);
 
-  // Before the forward pass. `route` is the policy's; it is restricted here when a reference model measures. Throws
-  // Failure when that model's loss is not finite.
-  void begin(const Batch& batch, RouteTable& route);
+  // Before the forward pass. `route` is the policy's; it is restricted here when a reference model measures, which is
+  // what it returns: the batch may then be put in order anew. Throws Failure when that model's loss is not finite.
+  bool begin(const Batch& batch, RouteTable& route);
+  // The examples of the batch were put in another order: order[e] is where number e stood.
+  void reorder(const std::vector<size_t>& order);
   // For Trainer::step: restricts each micro-batch by the losses of its forward pass. Empty when begin() did it all.
   CompleteRoute complete();
   // After step `step` (from 1) was carried out: what may be learnt from is observed, the edges move.

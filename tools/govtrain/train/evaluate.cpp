@@ -38,16 +38,21 @@ std::vector<std::string> Evaluator::groups() const {
   return names;
 }
 
-EvalResult Evaluator::run(Transformer& model, Backend& backend) const {
+EvalResult Evaluator::run(Transformer& model, Backend& backend, const Sampler::Keep& keep) const {
   EvalResult result;
   for (const Group& group : groups_) {
-    EvalResult::Source source{group.name, 0, 0};
+    EvalResult::Source source{group.name};
     for (size_t i = 0; i < group.batches.size(); ++i) {
       const Batch batch = group.batches.batch(i);
       Tape tape(backend, batch.rows, Mode::eval);
       const Losses losses = model.loss(tape, {batch.tokens, {}}, batch.targets);
       source.nll += losses.total_nll();
       source.tokens += losses.total_count();
+      for (size_t e = 0; e < batch.examples.size(); ++e) {
+        if (keep && !keep(batch.examples[e].document)) continue;
+        source.kept_nll += losses.nll[e];
+        source.kept_tokens += losses.counts[e];
+      }
     }
     result.all.nll += source.nll;
     result.all.tokens += source.tokens;

@@ -18,9 +18,11 @@ struct EvalResult {
     std::string name;
     double nll = 0;  // nats, summed
     int64_t tokens = 0;
+    double kept_nll = 0;  // the same over the documents that `keep` holds for, added one after the other
+    int64_t kept_tokens = 0;
     double loss() const { return tokens == 0 ? 0 : nll / static_cast<double>(tokens); }
   };
-  Source all{"all", 0, 0};
+  Source all{"all"};
   std::vector<Source> sources;  // by name
 };
 
@@ -30,7 +32,8 @@ class Evaluator {
   // sources in proportion to their size, at least one document each.
   Evaluator(const Dataset& dataset, const std::string& group, int context, int rows_per_batch, int64_t max_rows);
 
-  EvalResult run(Transformer& model, Backend& backend) const;
+  // `keep`: the documents that may have a say in decisions; empty: all. What it leaves out is measured, for people.
+  EvalResult run(Transformer& model, Backend& backend, const Sampler::Keep& keep = {}) const;
   int64_t rows() const;
   std::vector<std::string> groups() const;
 

@@ -89,14 +89,21 @@ std::vector<uint8_t> Governance::admitted() const {
 }
 
 RouteTable Governance::table(const std::vector<Example>& examples) {
+  for (const Example& example : examples) {
+    const Decision& d = decision(example.document);
+    labels_[static_cast<size_t>(example.document)].prof = d.profile;
+    if (named_.insert(d.profile).second) {
+      events_.push_back({"profile", {{"id", d.profile}, {"step", step_ + 1}, {"w", d.weights}}, "", false});
+    }
+  }
+  return decide(examples);
+}
+
+RouteTable Governance::decide(const std::vector<Example>& examples) const {
   const int blocks = static_cast<int>(policy_.blocks().size());
   RouteTable table(static_cast<int>(examples.size()), blocks, 0);
   for (size_t e = 0; e < examples.size(); ++e) {
     const Decision& d = decision(examples[e].document);
-    labels_[static_cast<size_t>(examples[e].document)].prof = d.profile;
-    if (named_.insert(d.profile).second) {
-      events_.push_back({"profile", {{"id", d.profile}, {"step", step_ + 1}, {"w", d.weights}}, "", false});
-    }
     for (int b = 0; b < blocks; ++b) {
       table.at(static_cast<int>(e), b) = d.weights[static_cast<size_t>(b)];
       table.rule[e * static_cast<size_t>(blocks) + static_cast<size_t>(b)] = d.rule[static_cast<size_t>(b)];
@@ -113,6 +120,8 @@ void Governance::change_profile(const std::string& name, const std::vector<float
   if (found == profiles.end()) throw Error("governance", "the policy has no profile '{}'", name);
   policy_.set_weights(static_cast<int>(found - profiles.begin()), weights);
   changed_[name] = weights;
+  // What several profiles decide together ("a+b") may have other weights now: its next use is recorded again.
+  std::erase_if(named_, [](const std::string& id) { return id.find('+') != std::string::npos; });
   invalidate();
 }
 

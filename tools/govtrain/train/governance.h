@@ -40,12 +40,16 @@ class Governance {
   Governance(BoundPolicy policy, const Date& date, const Dataset& dataset, const std::string& file_policy = "");
 
   // Takes every decision that is due before the step after `state.step` (with the epoch of its batch): what was seen
-  // outside first (a newer policy, another day, revocations), then the policy's schedule.
+  // outside first (another day, a newer policy, revocations), then the policy's schedule.
   void begin_step(const TrainingState& state, const Observation& outside = {});
+  // Only what was seen outside.
+  void take_in(const Observation& outside);
   // False: the document is kept out from this step on, and its slots in the batch stay empty.
   bool keep(int32_t document) const { return !decision(document).excluded; }
-  // The decisions for a batch, after begin_step() of its step.
+  // The decisions for a batch, after begin_step() of its step; labels follow, and profiles without a record get one.
   RouteTable table(const std::vector<Example>& examples);
+  // The same for whoever only wants to know.
+  RouteTable decide(const std::vector<Example>& examples) const;
   // What has changed since the last call, in order: to be logged before the next step.
   std::vector<GovernanceEvent> take_events();
 
@@ -87,9 +91,10 @@ class Governance {
   std::vector<std::string> keep_out(const std::vector<std::string>& entries);
   void schedule(const TrainingState& state);
   Scheduler scheduler() const;
-  // Records of at most so many bytes as an entry of the log may have, the lists cut into parts.
+  // Records of at most so many bytes as an entry of the log may have, the lists cut into parts, numbered from `part`
+  // on. Only the first one has what the head says of rules and text.
   void record(const std::string& kind, const nlohmann::json& head, const Lists& lists, const std::string& text,
-              bool external);
+              bool external, size_t part = 0);
 
   BoundPolicy policy_;
   Date date_;

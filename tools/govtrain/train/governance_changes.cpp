@@ -51,24 +51,27 @@ Scheduler Governance::scheduler() const {
 }
 
 void Governance::record(const std::string& kind, const json& head, const Lists& lists, const std::string& text,
-                        bool external) {
-  constexpr size_t most = 40000;  // bytes of list items in one record
-  json payload = head;
-  size_t bytes = 0;
-  int part = 0;
+                        bool external, size_t part) {
+  constexpr size_t most = 60000;  // bytes of a record
+  json payload = head, rest = head;
+  for (const char* key : {"rules", "text", "parts"}) rest.erase(key);
+  size_t bytes = payload.dump().size();
   std::string said = text;
+  bool empty = true;  // of lists
   const auto emit = [&] {
     if (part > 0) payload["part"] = part;
-    events_.push_back({kind, std::exchange(payload, head), std::exchange(said, ""), external});
+    events_.push_back({kind, std::exchange(payload, rest), std::exchange(said, ""), external});
     ++part;
-    bytes = 0;
-    for (const char* key : {"rules", "text"}) payload.erase(key);
+    bytes = rest.dump().size();
+    empty = true;
   };
   for (const auto& [name, items] : lists) {
     for (const std::string& item : items) {
-      if (bytes + item.size() + 3 > most) emit();
-      bytes += item.size() + 3;
+      const size_t more = json(item).dump().size() + 1;
+      if (bytes + more > most && !(empty && payload == rest)) emit();
+      bytes += more;
       payload[name].push_back(item);
+      empty = false;
     }
   }
   emit();
@@ -76,17 +79,22 @@ void Governance::record(const std::string& kind, const json& head, const Lists& 
 
 void Governance::begin_step(const TrainingState& state, const Observation& outside) {
   step_ = state.step;
-  if (outside.policy) replace_policy(*outside.policy);
-  if (outside.day) advance_day(*outside.day, true);
-  if (outside.revocations) revoke(*outside.revocations);
+  take_in(outside);
   schedule(state);
+}
+
+void Governance::take_in(const Observation& outside) {
+  if (outside.day) advance_day(*outside.day, true);
+  if (outside.policy) replace_policy(*outside.policy);
+  if (outside.revocations) revoke(*outside.revocations);
 }
 
 void Governance::replace_policy(const SeenFile& seen) {
   const int64_t step = step_ + 1;
   const std::string old_id = policy_.policy().id();
   const auto refuse = [&](const std::string& problem) {
-    record("policy", {{"id", old_id}, {"step", step}, {"seen", seen.sha256}, {"problem", problem}}, {},
+    record("policy",
+           {{"id", old_id}, {"step", step}, {"day", date_.text()}, {"seen", seen.sha256}, {"problem", problem}}, {},
            fmt::format("step {} | the policy's file changed, but {} stays in force:\n{}", step, old_id, problem), true);
   };
   if (!seen.problem.empty()) return refuse(seen.problem);
@@ -130,15 +138,19 @@ void Governance::replace_policy(const SeenFile& seen) {
     if (now.weights == before[d].weights) continue;
     (narrower(before[d], now) ? restricted : widened).push_back(labels_[d].ex);
   }
-  json head = policy_record(policy_);
-  head["step"] = step;
-  head["seen"] = seen.sha256;
-  head["replaces"] = old_id;
+  std::vector<json> heads = policy_records(policy_);
+  for (json& head : heads) {
+    head["step"] = step;
+    head["day"] = date_.text();
+    head["seen"] = seen.sha256;
+  }
+  heads.front()["replaces"] = old_id;
+  for (size_t i = 0; i + 1 < heads.size(); ++i) events_.push_back({"policy", heads[i], "", true});
   const std::string text = fmt::format(
       "step {} | policy {} replaces {}: {} documents are restricted, {} widened; what the start excluded "
       "stays absent",
       step, policy_.policy().id(), old_id, restricted.size(), widened.size());
-  record("policy", head, {{"restricted", restricted}, {"widened", widened}}, text, true);
+  record("policy", heads.back(), {{"restricted", restricted}, {"widened", widened}}, text, true, heads.size() - 1);
   named_ = {};
   for (size_t p = 0; p < policy_.policy().profiles.size(); ++p) {
     const std::string& name = policy_.policy().profiles[p].name;
@@ -212,7 +224,7 @@ std::vector<std::string> Governance::keep_out(const std::vector<std::string>& en
 
 void Governance::revoke(const SeenFile& seen) {
   const int64_t step = step_ + 1;
-  json head = {{"step", step}, {"seen", seen.sha256}};
+  json head = {{"step", step}, {"day", date_.text()}, {"seen", seen.sha256}};
   if (!seen.problem.empty()) {
     head["problem"] = seen.problem;
     record("revoke", head, {},
@@ -296,10 +308,10 @@ void Governance::restore(const json& state) {
       scheduler_ = scheduler();
     }
     file_text_ = state.at("file");
-    named_ = state.at("named").get<std::set<std::string>>();
     for (const auto& [name, weights] : state.at("weights").items()) {
       change_profile(name, weights.get<std::vector<float>>());
     }
+    named_ = state.at("named").get<std::set<std::string>>();
     date_ = Date::parse(state.at("day").get<std::string>()).value_or(date_);
     (void)keep_out(state.at("revoked").get<std::vector<std::string>>());
     for (const json& item : state.at("pending")) {

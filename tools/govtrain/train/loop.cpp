@@ -101,7 +101,7 @@ void Loop::write_head() {
   require(log_->control("run", run_record(s_)));
   for (json& blocks : block_records(s_)) require(log_->control("blocks", std::move(blocks)));
   if (s_.classifier) require(log_->control("classes", classes_record(s_)));
-  require(log_->control("policy", policy_record(s_.policy)));
+  for (json& policy : policy_records(s_.policy)) require(log_->control("policy", std::move(policy)));
   std::set<std::string> profiles;
   for (json& profile : profile_records(s_)) {
     profiles.insert(profile.at("id"));
@@ -179,7 +179,7 @@ void Loop::train_step() {
   log_events(governance.take_events());
   arrange(batch, route, s_.trainer->skip_plan());
   if (s_.entropy) {
-    s_.entropy->begin(batch, route);
+    if (s_.entropy->begin(batch, route)) s_.entropy->reorder(arrange(batch, route, s_.trainer->skip_plan()));
     log_events(s_.entropy->take_events());
   }
   const double lr = schedule_.at(step_);
@@ -308,7 +308,7 @@ void Loop::show(const Batch& batch, const StepResult& result, double lr, double 
 void Loop::evaluate() {
   if (evaluated_step_ == step_ || s_.evaluator->rows() == 0) return;
   refuse_non_finite_weights();
-  last_eval_ = s_.evaluator->run(*s_.model, s_.backend);
+  last_eval_ = s_.evaluator->run(*s_.model, s_.backend, [&](int32_t d) { return s_.governance->keep(d); });
   evaluated_step_ = step_;
   std::vector<std::pair<std::string, double>> values = {{"val/loss", last_eval_->all.loss()}};
   json by = json::object();

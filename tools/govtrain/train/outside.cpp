@@ -9,6 +9,7 @@
 #include "lineage/record.h"
 #include "routing/policy.h"
 #include "tools/govtrain/config/policy_needs.h"
+#include "tools/govtrain/train/run_head.h"
 
 namespace govtrain {
 namespace {
@@ -160,7 +161,12 @@ Status Outside::replay(LogReader& log, uint64_t from, int64_t step) {
       if (kind == "revoke" && p.contains(key))
         for (const json& entry : p.at(key)) seen[file]["content"].push_back(entry);
     }
-    if (kind == "policy" && p.contains("text")) seen[file]["content"] = {p.at("text")};
+    if (kind == "policy" && p.contains("text")) {
+      const json& content = seen[file]["content"];
+      std::string text = content.empty() ? "" : content.at(0).get<std::string>();
+      add_policy_text(p, text);
+      seen[file]["content"] = {text};
+    }
     return true;
   });
 }

@@ -2,7 +2,7 @@
 // `govtrain proposals`, taken in by the run when it saves its next checkpoint. The proposals themselves are in the log.
 #pragma once
 
-#include <cstdint>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
@@ -15,9 +15,10 @@ struct Verdict {
   std::string reason;
 };
 
-// <run>/proposals/<id>.json. read_verdict() gives nothing when there is none and throws Failure when it is malformed.
-std::optional<Verdict> read_verdict(FileSystem& fs, const std::string& run, int64_t id);
+// <run>/proposals/<id>.json, on a proposal as its record has it. read_verdict() gives nothing when there is none and
+// throws Failure when it is malformed or was given on another proposal of that number.
+std::optional<Verdict> read_verdict(FileSystem& fs, const std::string& run, const nlohmann::json& proposal);
 // `exists` when there is a verdict already.
-Status write_verdict(FileSystem& fs, const std::string& run, int64_t id, const Verdict& verdict);
+Status write_verdict(FileSystem& fs, const std::string& run, const nlohmann::json& proposal, const Verdict& verdict);
 
 }  // namespace govtrain

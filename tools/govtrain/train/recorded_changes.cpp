@@ -5,6 +5,7 @@
 #include "lineage/log_format.h"
 #include "lineage/reader.h"
 #include "tools/govtrain/base/exit.h"
+#include "tools/govtrain/train/run_head.h"
 
 namespace govtrain {
 namespace {
@@ -32,7 +33,8 @@ void add_record(RecordedChanges& out, uint64_t index, const ControlRecord& recor
   if (record.kind == "run" || record.kind == "blocks") {
     for (const json& block : p.at("blocks")) out.blocks.push_back(block.at("name"));
   } else if (record.kind == "policy" && p.contains("text")) {
-    out.policies.push_back({p.at("id"), p.at("text"), {}});
+    if (p.value("part", 0) == 0) out.policies.push_back({p.at("id"), "", {}});
+    add_policy_text(p, out.policies.back().text);
   } else if (record.kind == "profile" && !out.policies.empty()) {
     out.policies.back().profiles.try_emplace(p.at("id"), p.at("w").get<std::vector<float>>());
   } else if (record.kind == "adapt" && p.value("event", "") == "skipped") {

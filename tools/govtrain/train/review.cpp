@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "lineage/reader.h"
 #include "tools/govtrain/base/exit.h"
+#include "tools/govtrain/train/outside.h"
 
 namespace govtrain {
 namespace {
@@ -109,6 +110,9 @@ Review::Review(FileSystem& fs, const std::string& run, bool decide)
   session_ = std::make_unique<Session>(fs_, config, *date, governance);
   check_lineage_covers(fs_, point_, log_folder_, RunLog::key_of_log(fs_, log_options(config)));
   load_session(fs_, point_, *session_);
+  Outside outside(config, *date);
+  if (const auto part = point_.state.parts.find("outside"); part != point_.state.parts.end()) outside.restore(*part);
+  session_->governance->take_in(outside.look(point_.state.step + 1));
   if (decide) gone_ = session_->withheld->settle(fs_);
 }
 
@@ -151,7 +155,7 @@ Contributions Review::contributions(const PendingUpdate& update) const {
     if (kind.ok() && kind.value() == "policy") {
       const json record = json::parse(leaf);
       std::vector<std::string>& names = rules[record.value("id", "")];
-      names.clear();
+      if (record.contains("rules")) names.clear();
       for (const json& rule : record.value("rules", json::array())) names.push_back(rule.value("name", "?"));
     }
     if (!kind.ok() || kind.value() != "ex") return true;
@@ -175,6 +179,12 @@ Contributions Review::contributions(const PendingUpdate& update) const {
     return true;
   };
   require(log.visit_effective(0, log.size(), visit), exit_unverified);
+  const auto& documents = session_->dataset.documents();
+  for (size_t d = 0; d < documents.size(); ++d) {
+    const std::string& name = session_->governance->label(static_cast<int32_t>(d)).ex;
+    if (out.by_example.contains(name) && !session_->governance->keep(static_cast<int32_t>(d)))
+      out.kept_out.push_back(name);
+  }
   return out;
 }
 
@@ -221,10 +231,9 @@ UpdateEffect Review::apply(const PendingUpdate& update, const Probe& probe, doub
   return effect;
 }
 
-json Review::record(const PendingUpdate& update, const ReviewDecision& decision) const {
+json Review::record(const PendingUpdate& update, const Contributions& from, const ReviewDecision& decision) const {
   json cosine = json::array();
   for (size_t b = 0; b < update.withheld.size(); ++b) cosine.push_back(update.cosine(b));
-  const Contributions from = contributions(update);
   json out = {{"update", update.name},    {"step", point_.state.step},          {"first", update.first},
               {"last", update.last},      {"withheld", update.withheld},        {"cosine", cosine},
               {"uses", from.uses},        {"examples", from.by_example.size()}, {"rules", from.by_rule},
@@ -245,7 +254,13 @@ std::string Review::approve(const PendingUpdate& update, const UpdateEffect& eff
                                             "changed",
                                             p.name()));
   }
-  json r = record(update, decision);
+  const Contributions from = contributions(update);
+  if (!from.kept_out.empty()) {
+    throw Failure(exit_usage, fmt::format("{} holds gradients of {} documents that are kept out by now, the first of "
+                                          "them {}; they cannot be taken out of the sum: reject it",
+                                          update.name, from.kept_out.size(), from.kept_out.front()));
+  }
+  json r = record(update, from, decision);
   r["event"] = "approve";
   r["lr"] = effect.lr;
   r["moved"] = effect.moved;
@@ -258,7 +273,7 @@ std::string Review::approve(const PendingUpdate& update, const UpdateEffect& eff
 }
 
 std::string Review::reject(const PendingUpdate& update, const ReviewDecision& decision) {
-  json r = record(update, decision);
+  json r = record(update, contributions(update), decision);
   r["event"] = "reject";
   return publish(update, std::move(r));
 }

@@ -26,6 +26,9 @@ namespace govtrain {
 struct Contributions {
   int64_t uses = 0, tokens = 0;
   std::map<std::string, int64_t> by_source, by_rule, by_example;  // uses; a use counts once for each deciding rule
+  // Of by_example: those that are kept out by now, as the run would decide before its next step (expired, revoked, or
+  // by a newer policy). An update that holds their gradients is not applied.
+  std::vector<std::string> kept_out;
 };
 
 // What applying an update does to the loss of a probe set.
@@ -56,14 +59,15 @@ class Review {
   UpdateEffect apply(const PendingUpdate& update, const Probe& probe, double lr);
   const Session& session() const { return *session_; }
 
-  // REQUIRES: `decide`, and for approve() that apply() was called. Return the folder of the new checkpoint.
+  // REQUIRES: `decide`, and for approve() that apply() was called. Return the folder of the new checkpoint. approve()
+  // throws Failure, and changes nothing, when somebody who contributed is kept out by now.
   std::string approve(const PendingUpdate& update, const UpdateEffect& effect, const std::string& probe,
                       const ReviewDecision& decision);
   std::string reject(const PendingUpdate& update, const ReviewDecision& decision);
 
  private:
   std::string publish(const PendingUpdate& update, nlohmann::json record);
-  nlohmann::json record(const PendingUpdate& update, const ReviewDecision& decision) const;
+  nlohmann::json record(const PendingUpdate& update, const Contributions& from, const ReviewDecision& decision) const;
 
   FileSystem& fs_;
   std::string run_;

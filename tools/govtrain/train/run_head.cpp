@@ -102,15 +102,34 @@ json classes_record(const Session& s) {
   return out;
 }
 
-json policy_record(const BoundPolicy& policy) {
+std::vector<json> policy_records(const BoundPolicy& policy) {
   json rules = json::array();
   for (const TableEntry& entry : policy.policy().table())
     rules.push_back({{"name", entry.name}, {"profile", entry.profile}});
-  return {{"id", policy.policy().id()},
-          {"name", policy.policy().name},
-          {"version", policy.policy().version},
-          {"rules", rules},
-          {"text", policy.policy().canonical()}};
+  const std::string id = policy.policy().id(), text = policy.policy().canonical();
+  std::vector<json> out = {
+      {{"id", id}, {"name", policy.policy().name}, {"version", policy.policy().version}, {"rules", rules}}};
+  constexpr size_t most = 25000;  // bytes of text in one entry, which escapes may double
+  size_t begin = 0;
+  do {
+    size_t end = std::min(begin + most, text.size());
+    while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;  // within a character
+    if (begin > 0) out.push_back({{"id", id}, {"part", out.size()}});
+    out.back()["text"] = text.substr(begin, end - begin);
+    begin = end;
+  } while (begin < text.size());
+  for (json& record : out) {
+    if (out.size() > 1) record["parts"] = out.size();
+  }
+  return out;
+}
+
+bool add_policy_text(const json& record, std::string& text) {
+  if (!record.contains("text")) return false;
+  const int64_t part = record.value("part", int64_t{0});
+  if (part == 0) text.clear();
+  text += record.at("text").get<std::string>();
+  return part + 1 == record.value("parts", int64_t{1});
 }
 
 std::vector<json> profile_records(const Session& s) {

@@ -22,8 +22,11 @@ void check_record_size(const Session& session);
 // Id, SHA-256, and canonical text of the classification, and what the headers of its models say. REQUIRES: there is
 // one.
 nlohmann::json classes_record(const Session& session);
-// Id, rule table, and the policy's canonical text.
-nlohmann::json policy_record(const BoundPolicy& policy);
+// Id, rule table, and the policy's canonical text. A text that is too long for one entry goes on in others, which have
+// the id, "part" and "text"; then all have "parts".
+std::vector<nlohmann::json> policy_records(const BoundPolicy& policy);
+// Adds what a record holds of the text; true when that was all of it.
+bool add_policy_text(const nlohmann::json& record, std::string& text);
 // One record per profile: id and weight per block.
 std::vector<nlohmann::json> profile_records(const Session& session);
 

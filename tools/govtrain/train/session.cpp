@@ -188,6 +188,6 @@ TrainBatch Session::train_batch(const Batch& batch) {
   return out;
 }
 
-RouteTable Session::route(const Batch& batch) const { return governance->table(batch.examples); }
+RouteTable Session::route(const Batch& batch) const { return governance->decide(batch.examples); }
 
 }  // namespace govtrain
