@@ -1,10 +1,12 @@
 // Surprisal bands in whole runs: laws 2, 3 and 8 with bands and slopes on, what the log says, and its replay. Zero
 // bits.
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <set>
 
 #include "core/file.h"
@@ -40,6 +42,7 @@ void write_policy(const TinyRun& tiny, const std::string& entropy) {
                                              "  full: {all: 1}\n"
                                              "  low: {embedding: 1, layer.0: 1, layer.1: 0.5, rest: 0.25}\n"
                                              "  shallow: {embedding: 1, layer.0: 0.5, rest: 0}\n"
+                                             "  deep: {layer.1: 1, rest: 0}\n"
                                              "rules:\n"
                                              "  - {name: free, when: {license: MIT}, profile: full}\n"
                                              "  - {name: copyleft, when: {license: GPL-3.0-only}, profile: shallow}\n"
@@ -251,6 +254,26 @@ TEST_CASE("law 3: documents that the policy excludes are absent, bands and slope
   CHECK(tiny.final_sha256("a", weights) == tiny.final_sha256("b", weights));
   CHECK(trained(tiny.log("a")) == trained(tiny.log("b")));
   CHECK(kind(tiny.log("a"), "bands") == kind(tiny.log("b"), "bands"));
+}
+
+TEST_CASE("a batch is in order by what the bands of a reference model leave to each example", "[slow]") {
+  const TinyRun tiny;
+  write_policy(tiny, "reference: {ema: 0.9}, warmup: 12, error: 0.02, window: 30, profiles: [deep, low, full]");
+  run(tiny, "corpus", "run", {});
+  std::map<int64_t, std::vector<std::ptrdiff_t>> lowest;  // admitted block, by step, in the order of the records
+  for (const ExampleRecord& r : tiny.log("run").examples) {
+    if (!r.place) continue;
+    const auto first = std::find_if(r.w.begin(), r.w.end(), [](float w) { return w != 0; });
+    lowest[r.place->step].push_back(first - r.w.begin());
+  }
+  int mixed = 0;
+  for (const auto& [step, blocks] : lowest) {
+    INFO("step " << step);
+    CHECK(std::is_sorted(blocks.begin(), blocks.end()));
+    mixed += blocks.front() != blocks.back() ? 1 : 0;
+  }
+  CHECK(mixed > 5);
+  CHECK(replay(tiny, "run").problems.empty());
 }
 
 TEST_CASE("killed and resumed with bands, slopes or an averaged reference: the same bits, and the replay agrees",
