@@ -59,7 +59,7 @@ __device__ __forceinline__ void write_sums(const MutView& m, int row, int col, S
 }
 
 template <Precision precision, bool withheld>
-__global__ void __launch_bounds__(kContractThreads, withheld ? 2 : 3) contract_mma_kernel(OuterContraction c) {
+__global__ void __launch_bounds__(kContractThreads, 3) contract_mma_kernel(OuterContraction c) {
   using Operand = Staged<precision, true, kStepRows>;
   __shared__ SharedArray<typename Operand::Element, 2 * Operand::size> a;
   __shared__ SharedArray<typename Operand::Element, 2 * Operand::size> b;
