@@ -51,7 +51,7 @@ Var dropout(Var x, float rate);
 
 // Softmax cross-entropy of logits [rows, v] against target [rows] (negative: the row does not count; else < v).
 // One sum per example, in double. When logits was moved in and is being trained on, its storage becomes the gradient.
-// row_loss [rows], if given, receives the loss of each row (0 where it does not count).
+// row_loss [rows], if given, receives the loss of each row (0 where it does not count); then this waits for them.
 Losses cross_entropy(Var logits, std::span<const int32_t> target, std::span<float> row_loss = {});
 
 // x itself; its gradient is multiplied, example by example, by the weight of the block of each segment, and is exactly

@@ -13,7 +13,6 @@ Losses cross_entropy(Var logits, std::span<const int32_t> target, std::span<floa
                 target.size(), row_loss.size());
   }
   Losses losses;
-  losses.nll.assign(static_cast<size_t>(rows.examples()), 0.0);
   losses.counts.assign(static_cast<size_t>(rows.examples()), 0);
   for (int e = 0; e < rows.examples(); ++e) {
     for (int t = rows.begin(e); t < rows.end(e); ++t) {
@@ -27,20 +26,27 @@ Losses cross_entropy(Var logits, std::span<const int32_t> target, std::span<floa
   const bool differentiate = tape.recording() && node >= 0;
   Tensor dlogits = logits.take();
   if (differentiate && !dlogits.unique()) dlogits = dlogits.clone();
-  tape.backend().cross_entropy(dlogits.view(), target, rows, differentiate, losses.nll, row_loss);
+  Allocator& memory = tape.backend().allocator();
+  const Buffer<double> sums(static_cast<size_t>(rows.examples()), memory);
+  const Buffer<float> of_rows(row_loss.size(), memory);
+  tape.backend().cross_entropy(dlogits.view(), target, rows, differentiate, sums.span(), of_rows.span());
+  losses.sums = sums.later();
+  if (!row_loss.empty()) memory.read(row_loss.data(), of_rows.span().data(), row_loss.size_bytes());
 
   Tensor value = tape.make(rows.examples(), 1);
-  value.assign(std::vector<float>(losses.nll.begin(), losses.nll.end()));
+  if (tape.watches()) value.assign(std::vector<float>(losses.nll().begin(), losses.nll().end()));
   // Of the rows that nobody learns from nothing is kept.
   dlogits = differentiate ? tape.leading(dlogits, tape.active_rows({node}, {})) : Tensor();
   losses.var = tape.record(
       "cross_entropy", std::move(value), {node}, {}, [dlogits, node](Backward& back, const Tensor& coefficient) {
-        const Tensor factors = coefficient.host();
+        std::vector<Scaling> scaled;
         for (int e = 0; e < back.rows().examples(); ++e) {
-          const float c = factors.data()[e];
-          const MutView part = dlogits.view().row_range(back.rows().begin(e), back.rows().length(e));
-          if (c != 1.0f) back.backend().scale({part.data, static_cast<size_t>(part.size())}, c);
+          const float c = coefficient.values()[static_cast<size_t>(e)];
+          if (c != 1.0f) {
+            scaled.push_back({dlogits.view().row_range(back.rows().begin(e), back.rows().length(e)), c});
+          }
         }
+        back.backend().scale(scaled);
         back.give(node, dlogits);
       });
   return losses;

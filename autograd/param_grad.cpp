@@ -282,19 +282,21 @@ void ProfileGroups::close(ParameterSet& set, Backend& backend) {
   open_.clear();
 }
 
-std::vector<double> ParamGrad::realised_norms() const {
+std::function<std::vector<double>()> ParamGrad::realised_norms_later() const {
   if (!routed_ || !options_.norms) throw Error("param_grad", "realised norms; expected a routed pass with norms");
-  const auto examples = static_cast<size_t>(rows_->examples());
-  const auto blocks = static_cast<size_t>(blocks_);
-  std::vector<double> out(examples * blocks, 0.0);
-  const std::vector<double> norm2 = norm2_->host();
-  for (size_t b = 0; b < blocks; ++b) {
-    for (size_t e = 0; e < examples; ++e) {
-      const float w = weight_[b][e];
-      if (w != 0.0f) out[e * blocks + b] = std::abs(static_cast<double>(w)) * std::sqrt(norm2[b * examples + e]);
+  return [weight = weight_, norm2 = norm2_->later()] {
+    const size_t blocks = weight.size();
+    const size_t examples = blocks == 0 ? 0 : weight.front().size();
+    std::vector<double> out(examples * blocks, 0.0);
+    for (size_t b = 0; b < blocks; ++b) {
+      for (size_t e = 0; e < examples; ++e) {
+        const float w = weight[b][e];
+        if (w == 0.0f) continue;
+        out[e * blocks + b] = std::abs(static_cast<double>(w)) * std::sqrt(norm2.get()[b * examples + e]);
+      }
     }
-  }
-  return out;
+    return out;
+  };
 }
 
 namespace {

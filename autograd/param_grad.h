@@ -7,6 +7,7 @@
 // contracted once, slice by slice. Exact per-example norms are a by-product. Decides nothing: the weights are data.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -92,8 +93,9 @@ class ParamGrad {
   void finish();
 
   // |w[i,b]| * |g_i,b| as [E, B], exactly 0 where w is 0: what example i really contributed to block b.
-  // REQUIRES: routed, with norms.
-  std::vector<double> realised_norms() const;
+  // REQUIRES: routed, with norms, after the backward pass. The copy to the host starts now; the call waits for it.
+  std::function<std::vector<double>()> realised_norms_later() const;
+  std::vector<double> realised_norms() const { return realised_norms_later()(); }
 
  private:
   struct Pending {
@@ -146,6 +148,7 @@ struct BlockClip {
 
 // Clips the gradient of each block by its own norm: factor = min(1, max_norm / (norm + 1e-6)), the rule of PyTorch's
 // clip_grad_norm_ per block, so that no block learns of another's examples. max_norm <= 0 measures only. Fixed order.
+// Waits for the gradients.
 std::vector<BlockClip> clip_blocks(ParameterSet& set, Backend& backend, double max_norm);
 
 // The same for the withheld gradients, which clip on their own: what is withheld never changes what is admitted. In a

@@ -9,7 +9,7 @@
 
 namespace govtrain {
 
-double Losses::total_nll() const { return std::accumulate(nll.begin(), nll.end(), 0.0); }
+double Losses::total_nll() const { return std::accumulate(nll().begin(), nll().end(), 0.0); }
 int64_t Losses::total_count() const { return std::accumulate(counts.begin(), counts.end(), int64_t{0}); }
 
 Tensor Var::kept(int64_t rows) const {
@@ -157,9 +157,7 @@ void Tape::backward(const Losses& losses, std::span<const float> coefficient, Pa
       if (input >= 0) above[static_cast<size_t>(input)] = true;
     }
   }
-  Tensor seed = make(rows_->examples(), 1);
-  seed.assign(coefficient);
-  nodes_[static_cast<size_t>(top)].grad = std::move(seed);
+  nodes_[static_cast<size_t>(top)].grad = Tensor::of(rows_->examples(), 1, coefficient);  // on the host
 
   Backward context(*this, grads);
   for (size_t i = nodes_.size(); i-- > 0;) {
@@ -167,7 +165,7 @@ void Tape::backward(const Losses& losses, std::span<const float> coefficient, Pa
     if (!n.needed) continue;
     const Tensor dy = std::move(n.grad);
     if (!dy.defined()) throw Error("backward", "no gradient reached {} (node {})", n.op, i);
-    if (watch_) watch(i, n.op, dy.cview(), n.by_rows, true);
+    if (watch_ && static_cast<int>(i) != top) watch(i, n.op, dy.cview(), n.by_rows, true);
     if (n.examples != context.rows_.examples()) context.rows_ = leading_examples(*rows_, n.examples);
     n.backward(context, dy);
     n.backward = nullptr;

@@ -19,6 +19,7 @@
 
 #include "autograd/param_grad.h"
 #include "autograd/parameter.h"
+#include "core/buffer.h"
 #include "core/rows.h"
 #include "core/tensor.h"
 #include "kernels/backend.h"
@@ -84,9 +85,11 @@ struct NonFinite {
 
 // Losses per example, from cross_entropy().
 struct Losses {
-  std::vector<double> nll;      // [E] sum over the counted rows, nats
+  Pending<double> sums;         // [E] sum over the counted rows, nats
   std::vector<int64_t> counts;  // [E] counted rows
-  Var var;                      // [E,1]
+  Var var;                      // [E,1] stands for the losses in the graph; values only under watch_finite()
+  // The sums. Waits for the forward pass.
+  const std::vector<double>& nll() const { return sums.get(); }
   double total_nll() const;
   int64_t total_count() const;
 };
@@ -133,6 +136,7 @@ class Tape {
   // Checks every later result and gradient; costs a pass over each. To find the origin of a loss or norm that is not
   // finite, run the same step again with the watch on: it is deterministic, so nothing need be kept for it.
   void watch_finite() { watch_ = true; }
+  bool watches() const { return watch_; }
   const std::optional<NonFinite>& first_non_finite() const { return non_finite_; }
 
  private:

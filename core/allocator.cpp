@@ -16,6 +16,16 @@ size_t size_class(size_t bytes) {
   return (std::max<size_t>(bytes, 64) + step - 1) / step * step;
 }
 
+class HostReadback final : public Readback {
+ public:
+  HostReadback(const void* from, size_t bytes)
+      : bytes_(static_cast<const unsigned char*>(from), static_cast<const unsigned char*>(from) + bytes) {}
+  const void* wait() override { return bytes_.data(); }
+
+ private:
+  std::vector<unsigned char> bytes_;
+};
+
 class HostAllocator final : public Allocator {
  public:
   ~HostAllocator() override { trim(); }
@@ -69,6 +79,10 @@ class HostAllocator final : public Allocator {
 };
 
 }  // namespace
+
+std::unique_ptr<Readback> Allocator::read_later(const void* from, size_t bytes) {
+  return std::make_unique<HostReadback>(from, bytes);
+}
 
 Allocator& host_allocator() {
   static HostAllocator allocator;

@@ -5,8 +5,17 @@
 
 #include <cstddef>
 #include <cstring>
+#include <memory>
 
 namespace govtrain {
+
+// A copy to the host that may still be under way.
+class Readback {
+ public:
+  virtual ~Readback() = default;
+  // The bytes, valid while this object lives. Waits until they are there.
+  virtual const void* wait() = 0;
+};
 
 class Allocator {
  public:
@@ -14,14 +23,17 @@ class Allocator {
   // 64-byte aligned; contents undefined. Throws std::bad_alloc.
   virtual void* allocate(size_t bytes) = 0;
   virtual void release(void* p, size_t bytes) noexcept = 0;
-  // Whether the host may touch the memory. If not, it is reached through the three copies below only. Each of them is
+  // Whether the host may touch the memory. If not, it is reached through the copies below only. Each of them is
   // ordered after the work that the backend was given before, and before what follows. As written here, they are the
   // host's.
   virtual bool host() const { return true; }
   // Both ends in this allocator's memory.
   virtual void copy(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
-  // From this memory to the host's, and back; complete when they return.
+  // From this memory to the host's; complete when it returns.
   virtual void read(void* host, const void* from, size_t bytes) { std::memcpy(host, from, bytes); }
+  // The same without waiting. What is queued later does not change what arrives.
+  virtual std::unique_ptr<Readback> read_later(const void* from, size_t bytes);
+  // From the host's memory to this; `host` may change when it returns.
   virtual void write(void* to, const void* host, size_t bytes) { std::memcpy(to, host, bytes); }
   // Bytes handed out now, and the highest value of it since the last reset_peak().
   virtual size_t live_bytes() const = 0;

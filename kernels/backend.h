@@ -8,10 +8,10 @@
 //    batch or where in the batch the example stands, bit for bit.
 //  - Repeatable: the same bits for any number of threads. Sums run in a fixed order; threads split outputs, never sums.
 //  - float32 in and out; sums across rows of norms and losses are kept in double.
-//  - Views, what a Factor points to but `index`, and spans of float or double that belong to tensors (gain, bias, mean,
-//    rstd, norm2, and the values of optimizers and helpers) lie in the memory of allocator(). What describes the batch
-//    lies in the host's, and may change as soon as the method returns: indexes, targets, starts, ids, weights, per_row.
-//    So do results that are returned or are called losses; a method that gives them waits for them.
+//  - Views, what a Factor points to but `index`, and spans of float or double that belong to tensors or are results
+//    (gain, bias, mean, rstd, norm2, losses, sums, and the values of optimizers and helpers) lie in the memory of
+//    allocator(). What describes the batch lies in the host's, and may change as soon as the method returns: indexes,
+//    targets, starts, ids, weights, per_row. Methods queue their work; only one that returns a number waits for it.
 #pragma once
 
 #include <cstddef>

@@ -162,13 +162,9 @@ class CudaBackend final : public Backend {
     const auto offsets = packet.add(rows.offsets());
     packet.send();
     const Scratch<double> row_nll(device_, logits.rows);
-    const Scratch<float> each(device_, logits.rows);
-    const Scratch<double> sums(device_, rows.examples());
-    cuda::cross_entropy(logits, packet.at(targets), dlogits_in_place, row_nll.get(),
-                        row_loss.empty() ? nullptr : each.get(), device_.stream);
-    cuda::sum_examples(row_nll.get(), packet.at(offsets), rows.examples(), sums.get(), device_.stream);
-    if (!row_loss.empty()) device_.allocator.read(row_loss.data(), each.get(), row_loss.size_bytes());
-    if (!loss.empty()) device_.allocator.read(loss.data(), sums.get(), loss.size_bytes());
+    cuda::cross_entropy(logits, packet.at(targets), dlogits_in_place, row_nll.get(), row_loss.data(), device_.stream);
+    if (loss.empty()) return;
+    cuda::sum_examples(row_nll.get(), packet.at(offsets), rows.examples(), loss.data(), device_.stream);
   }
 
   void adam(std::span<const AdamUpdate> updates) override {

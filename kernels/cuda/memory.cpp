@@ -68,7 +68,44 @@ void DeviceAllocator::read(void* host, const void* from, size_t bytes) {
   check(cudaStreamSynchronize(stream_), "copy from the device");
 }
 
+namespace {
+
+class DeviceReadback final : public Readback {
+ public:
+  DeviceReadback(std::shared_ptr<ReadPool> pool, const void* from, size_t bytes, cudaStream_t stream)
+      : pool_(std::move(pool)), block_(pool_->take(bytes)) {
+    check(cudaMemcpyAsync(block_.data, from, bytes, cudaMemcpyDeviceToHost, stream), "copy from the device");
+    check(cudaEventRecord(block_.arrived, stream), "event");
+  }
+  ~DeviceReadback() override {
+    cudaEventSynchronize(block_.arrived);
+    pool_->give_back(block_);
+  }
+  DeviceReadback(const DeviceReadback&) = delete;
+  DeviceReadback& operator=(const DeviceReadback&) = delete;
+  const void* wait() override {
+    check(cudaEventSynchronize(block_.arrived), "copy from the device");
+    return block_.data;
+  }
+
+ private:
+  std::shared_ptr<ReadPool> pool_;
+  ReadPool::Block block_;
+};
+
+}  // namespace
+
+std::unique_ptr<Readback> DeviceAllocator::read_later(const void* from, size_t bytes) {
+  return std::make_unique<DeviceReadback>(reads_, from, bytes, stream_);
+}
+
 void DeviceAllocator::write(void* to, const void* host, size_t bytes) {
+  if (bytes <= kChunk) {
+    unsigned char* from = staging_->take(bytes);
+    std::memcpy(from, host, bytes);
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_), "copy to the device");
+    return;
+  }
   check(cudaMemcpyAsync(to, host, bytes, cudaMemcpyHostToDevice, stream_), "copy to the device");
   check(cudaStreamSynchronize(stream_), "copy to the device");
 }
@@ -130,6 +167,26 @@ unsigned char* Staging::take(size_t bytes) {
   unsigned char* p = c.data + c.used;
   c.used += (bytes + 63) / 64 * 64;
   return p;
+}
+
+ReadPool::~ReadPool() {
+  for (const Block& b : free_) {
+    cudaFreeHost(b.data);
+    cudaEventDestroy(b.arrived);
+  }
+}
+
+ReadPool::Block ReadPool::take(size_t bytes) {
+  const auto fits = std::find_if(free_.begin(), free_.end(), [&](const Block& b) { return b.size >= bytes; });
+  if (fits != free_.end()) {
+    const Block b = *fits;
+    free_.erase(fits);
+    return b;
+  }
+  Block b{nullptr, std::max<size_t>(bytes, 4096), nullptr};
+  check(cudaMallocHost(&b.data, b.size), "pinned memory");
+  check(cudaEventCreateWithFlags(&b.arrived, cudaEventDisableTiming), "event");
+  return b;
 }
 
 OwnStream::OwnStream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "stream"); }

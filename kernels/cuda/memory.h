@@ -1,10 +1,11 @@
-// Device memory for a backend: a caching allocator, pinned staging for small arrays of the host, and scratch that lives
-// for one call. All work of one backend is queued on one stream, so memory that the host gives back may be handed out
-// again at once: whoever gets it next is queued behind its last user. Private to kernels/cuda.
+// Device memory for a backend: a caching allocator, pinned memory for what goes to the device and what comes back, and
+// scratch that lives for one call. All work of one backend is queued on one stream, so memory that the host gives back
+// may be handed out again at once: whoever gets it next is queued behind its last user. Private to kernels/cuda.
 #pragma once
 
 #include <deque>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <vector>
@@ -19,30 +20,6 @@ namespace govtrain::cuda {
 inline void check(cudaError_t e, const char* what) {
   if (e != cudaSuccess) throw Error("cuda", "{}: {}", what, cudaGetErrorString(e));
 }
-
-class DeviceAllocator final : public Allocator {
- public:
-  explicit DeviceAllocator(cudaStream_t stream) : stream_(stream) {}
-  ~DeviceAllocator() override;
-  // 256-byte aligned. Gives the cache back and tries again before it throws std::bad_alloc.
-  void* allocate(size_t bytes) override;
-  void release(void* p, size_t bytes) noexcept override;
-  bool host() const override { return false; }
-  void copy(void* to, const void* from, size_t bytes) override;
-  void read(void* host, const void* from, size_t bytes) override;
-  void write(void* to, const void* host, size_t bytes) override;
-  size_t live_bytes() const override;
-  size_t peak_bytes() const override;
-  void reset_peak() override;
-  void trim() override;
-
- private:
-  cudaStream_t stream_;
-  mutable std::mutex mutex_;
-  std::map<size_t, std::vector<void*>> free_;
-  size_t live_ = 0;
-  size_t peak_ = 0;
-};
 
 // Pinned memory from which copies to the device run while the host goes on. A ring of chunks; one is used again when
 // the copies out of it are done.
@@ -66,6 +43,53 @@ class Staging {
   std::deque<Chunk> chunks_;  // the last one is being filled
 };
 
+// Pinned memory into which copies from the device run while the host goes on. Blocks are kept for reuse.
+class ReadPool {
+ public:
+  struct Block {
+    void* data;
+    size_t size;
+    cudaEvent_t arrived;
+  };
+  ReadPool() = default;
+  ~ReadPool();
+  ReadPool(const ReadPool&) = delete;
+  ReadPool& operator=(const ReadPool&) = delete;
+  Block take(size_t bytes);
+  // When its copy has arrived.
+  void give_back(Block block) { free_.push_back(block); }
+
+ private:
+  std::vector<Block> free_;
+};
+
+class DeviceAllocator final : public Allocator {
+ public:
+  DeviceAllocator(cudaStream_t stream, Staging& staging) : stream_(stream), staging_(&staging) {}
+  ~DeviceAllocator() override;
+  // 256-byte aligned. Gives the cache back and tries again before it throws std::bad_alloc.
+  void* allocate(size_t bytes) override;
+  void release(void* p, size_t bytes) noexcept override;
+  bool host() const override { return false; }
+  void copy(void* to, const void* from, size_t bytes) override;
+  void read(void* host, const void* from, size_t bytes) override;
+  std::unique_ptr<Readback> read_later(const void* from, size_t bytes) override;
+  void write(void* to, const void* host, size_t bytes) override;
+  size_t live_bytes() const override;
+  size_t peak_bytes() const override;
+  void reset_peak() override;
+  void trim() override;
+
+ private:
+  cudaStream_t stream_;
+  Staging* staging_;
+  std::shared_ptr<ReadPool> reads_ = std::make_shared<ReadPool>();
+  mutable std::mutex mutex_;
+  std::map<size_t, std::vector<void*>> free_;
+  size_t live_ = 0;
+  size_t peak_ = 0;
+};
+
 class OwnStream {
  public:
   OwnStream();
@@ -81,8 +105,8 @@ class OwnStream {
 // What one backend computes with.
 struct Device {
   OwnStream stream;
-  DeviceAllocator allocator{stream};
   Staging staging{stream};
+  DeviceAllocator allocator{stream, staging};
 };
 
 // Device memory for one call.

@@ -117,6 +117,8 @@ Settings& settings();
 // What the launches counted since the last call, one entry per launch, in order. Empty entries for launches that were
 // not observed.
 std::vector<Counts> take_counts();
+// How often since the last call the host waited for work that it did not know to be done.
+int64_t take_waits();
 
 // Runs `body(argument)` for every thread of the grid, in stream order. `arguments` is kept for graphs.
 void launch(const char* name, const void* kernel, dim3 grid, dim3 block, size_t dynamic_shared, cudaStream_t stream,

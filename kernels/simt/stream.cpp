@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include "kernels/simt/memory.h"
 
@@ -26,6 +27,7 @@ struct State {
   Clock host;
   Clock current;  // of the running operation
   uint32_t next_stream = 1;
+  int64_t waits = 0;
 };
 
 State& state() {
@@ -110,10 +112,13 @@ void add_transfer(Stream* stream, void* host, std::vector<unsigned char> bytes, 
 
 void host_waits(const Clock& clock) {
   State& all = state();
+  if (!host_knows(clock)) ++all.waits;
   join(all.host, clock);
   deliver(all.legacy);
   for (auto& s : all.streams) deliver(*s);
 }
+
+int64_t take_waits() { return std::exchange(state().waits, 0); }
 
 bool host_knows(const Clock& clock) {
   const Clock& host = state().host;

@@ -9,6 +9,7 @@
 // chain(n, M) is that. Each line states its n and M for the worst element.
 #pragma once
 
+#include "core/buffer.h"
 #include "core/rng.h"
 #include "tests/kernels/op_case.h"
 
@@ -289,14 +290,13 @@ inline OpCase cross_entropy_case(int64_t v) {
   const auto run = [=](Backend& k, const Batch& b, View x, View port, MutView logits, std::span<float> row_loss,
                        bool gradient) {
     copy(k, x, logits);
-    std::vector<double> loss(static_cast<size_t>(b.rows.examples()));
-    k.cross_entropy(logits, counted(indices(k, port, v)), b.rows, gradient, loss, row_loss);
+    const std::vector<double> zeros(static_cast<size_t>(b.rows.examples()), 0.0);
+    const Buffer<double> loss(zeros, k.allocator());
+    k.cross_entropy(logits, counted(indices(k, port, v)), b.rows, gradient, loss.span(), row_loss);
   };
   c.forward = [=](Backend& k, const Batch& b, const Views& in, const MutViews& out) {
     const Tensor logits(in[0].rows, v, k.allocator());
-    std::vector<float> row_loss(static_cast<size_t>(in[0].rows));
-    run(k, b, in[0], in[1], logits.view(), row_loss, false);
-    k.allocator().write(out[0].data, row_loss.data(), row_loss.size() * sizeof(float));
+    run(k, b, in[0], in[1], logits.view(), column_of(out[0]), false);
   };
   c.truth = [=](const Batch&, const std::vector<Matrix>& in) {
     return std::vector{reference::cross_entropy(in[0], counted(indices(in[1], v)))};

@@ -78,7 +78,7 @@ Outcome enforce(Transformer& model, const std::vector<Example>& examples, Enforc
       tape.backward(losses, factor, grads);
       const std::vector<double> norms = grads.realised_norms();
       if (l == 0) {
-        out.nll.insert(out.nll.end(), losses.nll.begin(), losses.nll.end());
+        out.nll.insert(out.nll.end(), losses.nll().begin(), losses.nll().end());
         out.norms.insert(out.norms.end(), norms.begin(), norms.end());
       } else {
         for (size_t j = 0; j < norms.size(); ++j) out.norms[first * static_cast<size_t>(blocks) + j] += norms[j];

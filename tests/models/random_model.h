@@ -169,7 +169,7 @@ inline Outcome accumulate(Transformer& model, const std::vector<Example>& exampl
   for (const Example& x : examples) coefficients.push_back(coefficient * x.objective);
   tape.backward(losses, coefficients, grads);
   Outcome out;
-  out.nll = losses.nll;
+  out.nll = losses.nll();
   if (how != How::plain) out.norms = grads.realised_norms();
   for (int e = 0; e < batch.rows.examples(); ++e) {
     out.rows.emplace_back(row_loss.begin() + batch.rows.begin(e), row_loss.begin() + batch.rows.end(e));

@@ -131,7 +131,7 @@ TEST_CASE("an example that starts later in its document keeps its positions") {
     for (size_t e = 0; e < c.examples.size(); ++e) {
       const Example& x = c.examples[e];
       const auto one = reference::transformer(c.config, values_of(*model), x.tokens, x.target, start[e]);
-      CHECK(std::abs(losses.nll[e] - one.nll) < 2e-5 * (1 + std::abs(one.nll)));
+      CHECK(std::abs(losses.nll()[e] - one.nll) < 2e-5 * (1 + std::abs(one.nll)));
     }
   }
 }

@@ -227,6 +227,29 @@ TEST_CASE("sectors, bank conflicts and multiply-adds are counted") {
   CHECK(c[2].bank_conflicts == 62);  // all in one bank
 }
 
+TEST_CASE("waits of the host are counted where there was something to wait for") {
+  cudaStream_t s;
+  cudaStreamCreate(&s);
+  cudaEvent_t e;
+  cudaEventCreate(&e);
+  const DeviceBuffer<float> x(std::vector<float>(32, 1.0f));
+  cudaDeviceSynchronize();
+  simt::take_waits();
+  cudaStreamSynchronize(s);
+  CHECK(simt::take_waits() == 0);
+  launch("add_one", add_one, 1, 32, 0, s, x.get());
+  cudaEventRecord(e, s);
+  launch("add_one", add_one, 1, 32, 0, s, x.get());
+  cudaEventSynchronize(e);
+  cudaEventSynchronize(e);
+  CHECK(simt::take_waits() == 1);
+  cudaStreamSynchronize(s);
+  cudaEventSynchronize(e);
+  CHECK(simt::take_waits() == 1);
+  cudaEventDestroy(e);
+  cudaStreamDestroy(s);
+}
+
 TEST_CASE("a captured graph does its work at every launch and none at capture") {
   cudaStream_t s;
   cudaStreamCreate(&s);

@@ -74,7 +74,7 @@ ReferenceModel::Measured ReferenceModel::measure(const TrainBatch& batch, const 
     const Losses losses = model_->loss(tape, {tokens, {}}, targets);
     rows_ += rows.total();
     for (size_t i = 0; i < which.size(); ++i) {
-      out.nll[which[i]] = losses.nll[i];
+      out.nll[which[i]] = losses.nll()[i];
       out.counts[which[i]] = losses.counts[i];
     }
   }

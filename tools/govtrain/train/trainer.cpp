@@ -96,15 +96,17 @@ std::vector<Trainer::MicroBatch> Trainer::cut(const TrainBatch& batch, const Rou
   return parts;
 }
 
-void Trainer::accumulate(MicroBatch& part, uint64_t step, bool watch, const CompleteRoute& complete,
-                         StepResult& result) {
+void Trainer::accumulate(MicroBatch& part, uint64_t step, bool watch, const CompleteRoute& complete, StepResult& result,
+                         Arrivals& later) {
   const auto examples = static_cast<size_t>(part.rows.examples());
   if (part.forward) {
-    forward_and_back(part, step, watch, complete, result);
+    forward_and_back(part, step, watch, complete, result, later);
   } else {
-    result.nll.resize(result.nll.size() + examples, 0.0);
     result.counts.resize(result.counts.size() + examples, 0);
-    if (options_.norms) result.norms.resize(result.norms.size() + part.route.weight.size(), 0.0);
+    later.push_back([examples, norms = options_.norms ? part.route.weight.size() : 0](StepResult& r) {
+      r.nll.resize(r.nll.size() + examples, 0.0);
+      r.norms.resize(r.norms.size() + norms, 0.0);
+    });
   }
   if (!options_.routed) return;
   result.route.examples += part.route.examples;
@@ -114,7 +116,7 @@ void Trainer::accumulate(MicroBatch& part, uint64_t step, bool watch, const Comp
 }
 
 void Trainer::forward_and_back(MicroBatch& part, uint64_t step, bool watch, const CompleteRoute& complete,
-                               StepResult& result) {
+                               StepResult& result, Arrivals& later) {
   ParamGradOptions how{options_.norms, options_.withheld, model_->gates()};
   if (options_.enforcement == Enforcement::optimizer) how.groups = &groups_;
   const auto routed = [&](const RouteTable& route) {
@@ -136,18 +138,21 @@ void Trainer::forward_and_back(MicroBatch& part, uint64_t step, bool watch, cons
   std::vector<float> coefficient(static_cast<size_t>(part.rows.examples()),
                                  1.0f / static_cast<float>(options_.loss_denominator));
   if (complete && options_.routed) {
-    complete({part.first_example, losses.nll, losses.counts}, part.route);
+    complete({part.first_example, losses.nll(), losses.counts}, part.route);
     grads = decided();
   }
   for (size_t e = 0; e < coefficient.size(); ++e) {
     if (by_loss) coefficient[e] *= part.share.empty() ? term.share[e] : part.share[e];
   }
   tape.backward(losses, coefficient, grads);
-  result.nll.insert(result.nll.end(), losses.nll.begin(), losses.nll.end());
   result.counts.insert(result.counts.end(), losses.counts.begin(), losses.counts.end());
+  later.push_back(
+      [sums = losses.sums](StepResult& r) { r.nll.insert(r.nll.end(), sums.get().begin(), sums.get().end()); });
   if (options_.routed && options_.norms) {
-    const std::vector<double> norms = grads.realised_norms();
-    result.norms.insert(result.norms.end(), norms.begin(), norms.end());
+    later.push_back([norms_of = grads.realised_norms_later()](StepResult& r) {
+      const std::vector<double> norms = norms_of();
+      r.norms.insert(r.norms.end(), norms.begin(), norms.end());
+    });
   }
   if (watch && !result.non_finite && tape.first_non_finite()) {
     result.non_finite = tape.first_non_finite();
@@ -156,23 +161,30 @@ void Trainer::forward_and_back(MicroBatch& part, uint64_t step, bool watch, cons
 }
 
 // Every sum over examples runs through the whole step, term after term, however the batch is cut.
-void Trainer::add_gradients(const TrainBatch& batch, std::vector<MicroBatch>& parts, uint64_t step, bool watch,
-                            const CompleteRoute& complete, StepResult& result) {
-  for (MicroBatch& part : parts) accumulate(part, step, watch, complete, result);
+Trainer::Arrivals Trainer::add_gradients(const TrainBatch& batch, std::vector<MicroBatch>& parts, uint64_t step,
+                                         bool watch, const CompleteRoute& complete, StepResult& result) {
+  Arrivals later;
+  for (MicroBatch& part : parts) accumulate(part, step, watch, complete, result, later);
   groups_.close(model_->parameters(), *backend_);
-  if (options_.enforcement != Enforcement::loss) return;
+  if (options_.enforcement != Enforcement::loss) return later;
   const int terms = loss_terms(result.route);
   for (int l = 1; l < terms; ++l) {
     const LossTerm term = loss_term(result.route, l);
     StepResult more;
+    Arrivals of_term;
     for (MicroBatch& part : cut(batch, term.reaches, false)) {
       part.share.assign(term.share.begin() + part.first_example,
                         term.share.begin() + part.first_example + part.rows.examples());
-      accumulate(part, step, watch, {}, more);
+      accumulate(part, step, watch, {}, more, of_term);
     }
-    for (size_t j = 0; j < result.norms.size(); ++j) result.norms[j] += more.norms[j];
     if (!result.non_finite) result.non_finite = more.non_finite;
+    later.push_back([of_term](StepResult& r) {
+      StepResult of;
+      for (const auto& arrive : of_term) arrive(of);
+      for (size_t j = 0; j < r.norms.size(); ++j) r.norms[j] += of.norms[j];
+    });
   }
+  return later;
 }
 
 // The step is deterministic: running it again with every value checked finds the first that is not finite.
@@ -189,7 +201,7 @@ NonFinite Trainer::locate(const TrainBatch& batch, std::vector<MicroBatch>& part
 void Trainer::rehearse(const TrainBatch& batch, const RouteTable& route) {
   StepResult ignored;
   std::vector<MicroBatch> parts = cut(batch, route, options_.forward_excluded);
-  add_gradients(batch, parts, 0, false, {}, ignored);
+  for (const auto& arrive : add_gradients(batch, parts, 0, false, {}, ignored)) arrive(ignored);
   zero_grad(model_->parameters(), *backend_);
   zero_withheld(model_->parameters(), *backend_);
 }
@@ -206,8 +218,9 @@ StepResult Trainer::step(const TrainBatch& batch, const RouteTable& route, uint6
   zero_withheld(model_->parameters(), *backend_);
   groups_.forget();
   std::vector<MicroBatch> parts = cut(batch, route, options_.forward_excluded);
-  add_gradients(batch, parts, step, false, complete, result);
-  result.clips = clip_blocks(model_->parameters(), *backend_, options_.clip);
+  const Arrivals later = add_gradients(batch, parts, step, false, complete, result);
+  result.clips = clip_blocks(model_->parameters(), *backend_, options_.clip);  // the wait
+  for (const auto& arrive : later) arrive(result);
 
   const auto finite = [](double v) { return std::isfinite(v); };
   for (size_t e = 0; options_.routed && e < result.nll.size(); ++e) {

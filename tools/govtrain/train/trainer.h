@@ -1,6 +1,8 @@
 // One training step: forward, routed backward, clip per block, optimizer. The batch may be cut into micro-batches; the
-// result has the same bits. What nobody is admitted to is skipped (skip_plan.h), which changes no bit either. Knows no
-// files, no log, no policy: the route table is an argument.
+// result has the same bits. The host waits for the device once, for losses and norms together, before the update that
+// depends on them; once more where what is withheld is clipped, and after each forward pass whose losses complete a
+// route. When step() returns the update may still be under way. What nobody is admitted to is skipped (skip_plan.h),
+// which changes no bit either. Knows no files, no log, no policy: the route table is an argument.
 #pragma once
 
 #include <cstdint>
@@ -96,10 +98,14 @@ class Trainer {
   struct MicroBatch;
   std::vector<MicroBatch> cut(const TrainBatch& batch, const RouteTable& route, bool forward_excluded) const;
   MicroBatch part(const TrainBatch& batch, const RouteTable& route, int first, int last) const;
-  void add_gradients(const TrainBatch& batch, std::vector<MicroBatch>& parts, uint64_t step, bool watch,
-                     const CompleteRoute& complete, StepResult& result);
-  void forward_and_back(MicroBatch& part, uint64_t step, bool watch, const CompleteRoute& complete, StepResult& result);
-  void accumulate(MicroBatch& part, uint64_t step, bool watch, const CompleteRoute& complete, StepResult& result);
+  // What was computed and is on its way to the host: each call waits for it and adds it to the result.
+  using Arrivals = std::vector<std::function<void(StepResult&)>>;
+  Arrivals add_gradients(const TrainBatch& batch, std::vector<MicroBatch>& parts, uint64_t step, bool watch,
+                         const CompleteRoute& complete, StepResult& result);
+  void forward_and_back(MicroBatch& part, uint64_t step, bool watch, const CompleteRoute& complete, StepResult& result,
+                        Arrivals& later);
+  void accumulate(MicroBatch& part, uint64_t step, bool watch, const CompleteRoute& complete, StepResult& result,
+                  Arrivals& later);
   NonFinite locate(const TrainBatch& batch, std::vector<MicroBatch>& parts, uint64_t step);
 
   Transformer* model_;
