@@ -75,6 +75,7 @@ std::vector<bool> Optimizer::step(double lr) {
     }
   }
   options_.kind == OptimizerKind::sgd ? backend_->sgd(sgd) : backend_->adam(adam);
+  backend_->submit();
   return stepped;
 }
 

@@ -103,6 +103,9 @@ class Backend {
   virtual std::string name() const = 0;
   virtual std::string instruction_set() const = 0;
   virtual Allocator& allocator() = 0;
+  // Methods may gather their work before they give it to a device. This gives it over, and waits for nothing; whoever
+  // waits need not call it.
+  virtual void submit() {}
 
   // ---- linear (gemm.cpp) ----
   // y[rows,p] = x[rows,d] * w[p,d]^T + bias[p]; bias may be empty.

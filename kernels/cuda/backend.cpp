@@ -49,6 +49,7 @@ class CudaBackend final : public Backend {
   std::string name() const override { return "cuda"; }
   std::string instruction_set() const override { return device_name_; }
   Allocator& allocator() override { return device_.allocator; }
+  void submit() override { device_.recorder.flush(); }
 
   void linear(View x, View w, std::span<const float> bias, MutView y) override {
     if (blas_) return blas_->linear(x, w, pointer(bias), y, precision_);
@@ -294,15 +295,26 @@ bool cuda_is_emulated() {
 #endif
 }
 
-Backend& cuda_backend(cuda::Precision precision, cuda::Determinism determinism) {
+namespace {
+
+// Never destroyed: tensors of the program may outlive the statics of this file.
+Device& the_device() {
   std::string why;
   if (!cuda_available(&why)) throw Error("cuda", "expected a CUDA device, got none: {}", why);
-  // Never destroyed: tensors of the program may outlive the statics of this file.
   static auto* device = new Device;
+  return *device;
+}
+
+}  // namespace
+
+Backend& cuda_backend(cuda::Precision precision, cuda::Determinism determinism) {
   static auto* all = new std::map<std::pair<cuda::Precision, cuda::Determinism>, std::unique_ptr<CudaBackend>>;
   auto& backend = (*all)[{precision, determinism}];
-  if (!backend) backend = std::make_unique<CudaBackend>(*device, precision, determinism);
+  if (!backend) backend = std::make_unique<CudaBackend>(the_device(), precision, determinism);
   return *backend;
 }
+
+void use_cuda_graphs(bool on) { the_device().recorder.use(on); }
+CudaWork take_cuda_work() { return the_device().recorder.take_counts(); }
 
 }  // namespace govtrain

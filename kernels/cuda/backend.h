@@ -22,4 +22,17 @@ bool cuda_is_emulated();
 Backend& cuda_backend(cuda::Precision precision = cuda::Precision::fp32,
                       cuda::Determinism determinism = cuda::Determinism::strict);
 
+// The launches of a backend are gathered and, where they are the same as before, started as one CUDA graph
+// (cuda/recorder.h). Off, every launch starts at once: for tests and measurements.
+void use_cuda_graphs(bool on);
+
+// How launches and copies on the device were started since the last call.
+struct CudaWork {
+  int64_t single = 0;     // one by one
+  int64_t graphs = 0;     // graphs launched
+  int64_t in_graphs = 0;  // what they held
+  int64_t captures = 0;   // of the graphs, those that were new
+};
+CudaWork take_cuda_work();
+
 }  // namespace govtrain

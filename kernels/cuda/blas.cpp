@@ -110,6 +110,7 @@ void Blas::multiply(const Operand& a, const Operand& b, MutView c, bool add, con
       "algorithm");
   if (count == 0)
     throw Error("cublaslt", "no algorithm for a product of {} x {} x {}", c.rows, c.cols, a.m.size() / c.rows);
+  device_->recorder.flush();
   const Scratch<unsigned char> workspace(*device_, static_cast<int64_t>(found.workspaceSize));
   const float alpha = 1.0f;
   const float beta = add ? 1.0f : 0.0f;

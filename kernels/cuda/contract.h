@@ -32,16 +32,19 @@ struct OuterFactor {
 
 struct OuterContraction {
   OuterFactor factors[kMaxFactors];
-  int count = 0;                     // of factors
-  const int32_t* offsets = nullptr;  // [examples + 1]
+  int count = 0;  // of factors
   int examples = 0;
-  const float* weight = nullptr;    // [examples]; 0: the example's rows are not read
-  const float* withheld = nullptr;  // [examples] or null
-  MutView grad;                     // [p, d]; adds weight[i] * tile_i, in example order
-  MutView withheld_grad;            // [p, d]; adds withheld[i] * tile_i, where withheld is not null
-  double* norm2 = nullptr;          // [examples] or null; adds |tile_i|^2 of examples with weight != 0
-  double* scratch = nullptr;        // [contract_scratch(p, d, examples)], needed with norm2
+  const int32_t* offsets = nullptr;  // [examples + 1]
+  const float* weight = nullptr;     // [examples]; 0: the example's rows are not read
+  const float* withheld = nullptr;   // [examples] or null
+  MutView grad;                      // [p, d]; adds weight[i] * tile_i, in example order
+  MutView withheld_grad;             // [p, d]; adds withheld[i] * tile_i, where withheld is not null
+  double* norm2 = nullptr;           // [examples] or null; adds |tile_i|^2 of examples with weight != 0
+  double* scratch = nullptr;         // [contract_scratch(p, d, examples)], needed with norm2
 };
+
+template <>
+inline constexpr bool has_no_padding<OuterContraction> = true;
 
 // Doubles of scratch for the norms.
 int64_t contract_scratch(int64_t p, int64_t d, int examples);
@@ -64,8 +67,8 @@ struct VectorFactor {
 struct VectorContraction {
   VectorFactor factors[kMaxFactors];
   int count = 0;
-  const int32_t* offsets = nullptr;
   int examples = 0;
+  const int32_t* offsets = nullptr;
   const float* weight = nullptr;
   const float* withheld = nullptr;
   float* grad = nullptr;
@@ -74,6 +77,9 @@ struct VectorContraction {
   double* norm2 = nullptr;
   double* scratch = nullptr;  // [contract_vector_scratch(columns, examples)], needed with norm2
 };
+
+template <>
+inline constexpr bool has_no_padding<VectorContraction> = true;
 
 int64_t contract_vector_scratch(int64_t columns, int examples);
 // The bits of the CPU backend for the gradients; norms sum squares in double.

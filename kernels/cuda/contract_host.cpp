@@ -144,8 +144,14 @@ ScatterPlan plan_scatter(std::span<const Factor> factors, const Rows& rows, cons
 
 void contract_scatters(Device& device, std::span<const Factor> factors, const Rows& rows, const Contraction& how,
                        MutView grad) {
-  const ScatterPlan plan = plan_scatter(factors, rows, how);
+  ScatterPlan plan = plan_scatter(factors, rows, how);
   if (plan.rows.empty()) return;
+  // What is launched depends on the lengths of the examples, not on their tokens and weights: the rest is empty.
+  const size_t most = static_cast<size_t>(rows.total()) * factors.size();
+  plan.rows.resize(most);
+  plan.runs.resize(most);
+  plan.segments.resize(most);
+  plan.run_list.resize(most);
   Packet packet(device);
   const Common common(packet, rows, how);
   const auto sources = packet.add(plan.rows);
@@ -154,14 +160,13 @@ void contract_scatters(Device& device, std::span<const Factor> factors, const Ro
   const auto run_offsets = packet.add(plan.run_offsets);
   const auto run_list = packet.add(plan.run_list);
   packet.send();
-  const auto count = static_cast<int64_t>(plan.runs.size());
+  const auto count = static_cast<int64_t>(most);
   const Scratch<double> scratch(device, how.norm2.empty() ? 1 : scatter_scratch(grad.cols, count));
   ScatterContraction c{};
   c.rows = packet.at(sources);
   c.runs = packet.at(runs);
   c.segments = packet.at(segments);
-  c.segment_count = static_cast<int>(plan.segments.size());
-  c.run_count = static_cast<int>(count);
+  c.segment_count = static_cast<int>(most);
   c.weight = packet.at(common.weight);
   c.withheld = packet.at(common.withheld);
   c.grad = grad;

@@ -16,11 +16,13 @@ __global__ void __launch_bounds__(kThreads) contract_scatter_kernel(ScatterContr
   const int64_t col = int64_t{blockIdx.y} * kThreads + threadIdx.x;
   const bool inside = col < c.grad.cols;
   for (int s = static_cast<int>(blockIdx.x); s < c.segment_count; s += static_cast<int>(gridDim.x)) {
+    const int first = load(&c.segments[s].begin);
     const int last = load(&c.segments[s].end);
+    if (first == last) continue;
     const int64_t index = load(&c.segments[s].index);
     float grad = inside ? element(c.grad, index, col) : 0.0f;
     float kept = inside && c.withheld != nullptr ? element(c.withheld_grad, index, col) : 0.0f;
-    for (int i = load(&c.segments[s].begin); i < last; ++i) {
+    for (int i = first; i < last; ++i) {
       const int example = load(&c.runs[i].example);
       const float weight = load(c.weight + example);
       const float withheld = c.withheld == nullptr ? 0.0f : load(c.withheld + example);

@@ -210,6 +210,7 @@ void Convolution::forward(View x, std::span<const ImageSize> images, View filter
   expect_dense("x", x, p.x, shape_.channels);
   expect_dense("y", y, p.y, shape_.filters);
   expect_dense("filter", filter, shape_.filters, shape_.patch());
+  device_->recorder.flush();
   for_groups(images, shape_, determinism_, [&](int count, ImageSize image, int64_t from, int64_t to) {
     const Plan& plan = plan_for(count, image);
     const Scratch<unsigned char> workspace(*device_, static_cast<int64_t>(plan.forward.memory));
@@ -225,6 +226,7 @@ void Convolution::data_gradient(View dy, std::span<const ImageSize> images, View
   expect_dense("dx", dx, p.x, shape_.channels);
   expect_dense("dy", dy, p.y, shape_.filters);
   expect_dense("filter", filter, shape_.filters, shape_.patch());
+  device_->recorder.flush();
   for_groups(images, shape_, determinism_, [&](int count, ImageSize image, int64_t to, int64_t from) {
     const Plan& plan = plan_for(count, image);
     const Scratch<unsigned char> workspace(*device_, static_cast<int64_t>(plan.data.memory));

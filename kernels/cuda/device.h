@@ -11,8 +11,6 @@
 #include <mma.h>
 
 #include <cstdint>
-#include <stdexcept>
-#include <string>
 
 #include "kernels/cuda/ptx.h"
 
@@ -66,14 +64,6 @@ __device__ __forceinline__ SharedSpan<T> dynamic_shared(int offset, int count) {
   return {reinterpret_cast<T*>(dynamic_shared_bytes + offset), count};
 }
 
-template <class... P, class... A>
-void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t dynamic, cudaStream_t stream,
-            A... arguments) {
-  kernel<<<grid, block, dynamic, stream>>>(arguments...);
-  const cudaError_t e = cudaGetLastError();
-  if (e != cudaSuccess) throw std::runtime_error(std::string("[cuda] ") + name + ": " + cudaGetErrorString(e));
-}
-
 }  // namespace govtrain::cuda
 
 #elif defined(GOVTRAIN_CUDA_TOOLKIT)  // host code of a build for devices: the runtime alone
@@ -115,3 +105,5 @@ SharedSpan<T> dynamic_shared(int offset, int count) {
 }  // namespace govtrain::cuda
 
 #endif
+
+#include "kernels/cuda/launch.h"

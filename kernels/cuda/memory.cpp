@@ -16,11 +16,9 @@ size_t size_class(size_t bytes) {
   while (step * 16 <= bytes) step *= 2;
   return (std::max<size_t>(bytes, 256) + step - 1) / step * step;
 }
-void forget(void*, size_t) {}
 #else
 // Emulated memory is handed out to the byte, so that the redzones stand where it ends, and is unwritten again.
 size_t size_class(size_t bytes) { return std::max<size_t>(bytes, 1); }
-void forget(void* p, size_t bytes) { simt::forget_device(p, bytes); }
 #endif
 
 }  // namespace
@@ -34,17 +32,14 @@ void* DeviceAllocator::allocate(size_t bytes) {
   peak_ = std::max(peak_, live_);
   auto& list = free_[size];
   if (!list.empty()) {
-    void* p = list.back();
-    list.pop_back();
+    void* p = *list.begin();
+    list.erase(list.begin());
     return p;
   }
   void* p = nullptr;
   if (cudaMalloc(&p, size) == cudaSuccess) return p;
   cudaGetLastError();  // clears it
-  for (auto& [n, blocks] : free_) {
-    for (void* block : blocks) cudaFree(block);
-    blocks.clear();
-  }
+  give_back();
   if (cudaMalloc(&p, size) == cudaSuccess) return p;
   cudaGetLastError();
   live_ -= size;
@@ -55,15 +50,22 @@ void DeviceAllocator::release(void* p, size_t bytes) noexcept {
   const size_t size = size_class(bytes);
   const std::lock_guard lock(mutex_);
   live_ -= size;
-  forget(p, size);
-  free_[size].push_back(p);
+  recorder_->forget(p, size);
+  free_[size].insert(p);
 }
 
-void DeviceAllocator::copy(void* to, const void* from, size_t bytes) {
-  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_), "copy on the device");
+void DeviceAllocator::give_back() {
+  recorder_->flush();
+  for (auto& [size, blocks] : free_) {
+    for (void* p : blocks) cudaFree(p);
+    blocks.clear();
+  }
 }
+
+void DeviceAllocator::copy(void* to, const void* from, size_t bytes) { recorder_->copy(to, from, bytes); }
 
 void DeviceAllocator::read(void* host, const void* from, size_t bytes) {
+  recorder_->flush();
   check(cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, stream_), "copy from the device");
   check(cudaStreamSynchronize(stream_), "copy from the device");
 }
@@ -96,10 +98,12 @@ class DeviceReadback final : public Readback {
 }  // namespace
 
 std::unique_ptr<Readback> DeviceAllocator::read_later(const void* from, size_t bytes) {
+  recorder_->flush();
   return std::make_unique<DeviceReadback>(reads_, from, bytes, stream_);
 }
 
 void DeviceAllocator::write(void* to, const void* host, size_t bytes) {
+  recorder_->flush();
   if (bytes <= kChunk) {
     unsigned char* from = staging_->take(bytes);
     std::memcpy(from, host, bytes);
@@ -127,10 +131,7 @@ void DeviceAllocator::reset_peak() {
 
 void DeviceAllocator::trim() {
   const std::lock_guard lock(mutex_);
-  for (auto& [size, list] : free_) {
-    for (void* p : list) cudaFree(p);
-    list.clear();
-  }
+  give_back();
 }
 
 Staging::~Staging() {
@@ -201,15 +202,22 @@ size_t Packet::put(const void* values, size_t bytes) {
 
 void Packet::send() {
   if (bytes_.empty()) return;
-  size_ = bytes_.size();
-  data_ = static_cast<unsigned char*>(device_->allocator.allocate(size_));
-  unsigned char* from = device_->staging.take(size_);
-  std::memcpy(from, bytes_.data(), size_);
-  check(cudaMemcpyAsync(data_, from, size_, cudaMemcpyHostToDevice, device_->stream), "copy to the device");
+  data_ = static_cast<unsigned char*>(device_->recorder.enter(bytes_.data(), bytes_.size()));
+  in_inbox_ = data_ != nullptr;
+  if (in_inbox_) return;
+  data_ = static_cast<unsigned char*>(device_->allocator.allocate(bytes_.size()));
+  device_->recorder.flush();
+  unsigned char* from = device_->staging.take(bytes_.size());
+  std::memcpy(from, bytes_.data(), bytes_.size());
+  check(cudaMemcpyAsync(data_, from, bytes_.size(), cudaMemcpyHostToDevice, device_->stream), "copy to the device");
 }
 
 Packet::~Packet() {
-  if (data_ != nullptr) device_->allocator.release(data_, size_);
+  if (in_inbox_) {
+    device_->recorder.leave();
+  } else if (data_ != nullptr) {
+    device_->allocator.release(data_, bytes_.size());
+  }
 }
 
 }  // namespace govtrain::cuda

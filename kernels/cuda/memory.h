@@ -7,12 +7,14 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <span>
 #include <vector>
 
 #include "core/allocator.h"
 #include "core/error.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/recorder.h"
 
 namespace govtrain::cuda {
 
@@ -65,9 +67,11 @@ class ReadPool {
 
 class DeviceAllocator final : public Allocator {
  public:
-  DeviceAllocator(cudaStream_t stream, Staging& staging) : stream_(stream), staging_(&staging) {}
+  DeviceAllocator(cudaStream_t stream, Staging& staging, Recorder& recorder)
+      : stream_(stream), staging_(&staging), recorder_(&recorder) {}
   ~DeviceAllocator() override;
-  // 256-byte aligned. Gives the cache back and tries again before it throws std::bad_alloc.
+  // 256-byte aligned. Gives the cache back and tries again before it throws std::bad_alloc. A block that was released
+  // is handed out again at once.
   void* allocate(size_t bytes) override;
   void release(void* p, size_t bytes) noexcept override;
   bool host() const override { return false; }
@@ -83,9 +87,13 @@ class DeviceAllocator final : public Allocator {
  private:
   cudaStream_t stream_;
   Staging* staging_;
+  Recorder* recorder_;
   std::shared_ptr<ReadPool> reads_ = std::make_shared<ReadPool>();
   mutable std::mutex mutex_;
-  std::map<size_t, std::vector<void*>> free_;
+  void give_back();
+  // By size, in order of the address: which block a request gets depends on which are free, not on when they became
+  // so. A step that asks for the same as the one before finds the same addresses (recorder.h).
+  std::map<size_t, std::set<void*>> free_;
   size_t live_ = 0;
   size_t peak_ = 0;
 };
@@ -102,11 +110,13 @@ class OwnStream {
   cudaStream_t stream_ = nullptr;
 };
 
-// What one backend computes with.
+// What one backend computes with. What is given to the stream by other means than launch() comes after a flush of the
+// recorder.
 struct Device {
   OwnStream stream;
   Staging staging{stream};
-  DeviceAllocator allocator{stream, staging};
+  Recorder recorder{stream, staging};
+  DeviceAllocator allocator{stream, staging, recorder};
 };
 
 // Device memory for one call.
@@ -159,8 +169,8 @@ class Packet {
   size_t put(const void* values, size_t bytes);
   Device* device_;
   std::vector<unsigned char> bytes_;
-  size_t size_ = 0;  // of data_
   unsigned char* data_ = nullptr;
+  bool in_inbox_ = false;
 };
 
 }  // namespace govtrain::cuda

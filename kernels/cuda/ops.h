@@ -63,7 +63,7 @@ struct ScatterContraction {
   const float* const* rows;  // columns [0, grad.cols) of each
   const ScatterRun* runs;
   const ScatterSegment* segments;
-  int segment_count, run_count;
+  int segment_count;      // some may have no runs
   const float* weight;    // [examples]
   const float* withheld;  // [examples] or null
   MutView grad, withheld_grad;

@@ -4,6 +4,7 @@
 #include <map>
 #include <mutex>
 #include <numeric>
+#include <unordered_map>
 #include <utility>
 
 #include "core/parallel.h"
@@ -20,6 +21,11 @@ constexpr unsigned kMaxThreads = 1024;
 
 std::map<const void*, size_t>& allowed_shared() {
   static std::map<const void*, size_t> m;
+  return m;
+}
+
+std::unordered_map<const void*, KnownKernel>& kernels() {
+  static std::unordered_map<const void*, KnownKernel> m;
   return m;
 }
 
@@ -71,6 +77,13 @@ void run_grid(const Grid& grid, std::function<void()>& thread) {
 }
 
 }  // namespace
+
+void know_kernel(const char* name, const void* kernel, MakeThread make) { kernels()[kernel] = {name, make}; }
+
+const KnownKernel* known_kernel(const void* kernel) {
+  const auto it = kernels().find(kernel);
+  return it == kernels().end() ? nullptr : &it->second;
+}
 
 Settings& settings() {
   static Settings s;

@@ -54,6 +54,15 @@ void copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStr
 
 }  // namespace
 
+namespace govtrain::simt {
+
+void forget_device(void* p, size_t bytes, cudaStream_t stream) {
+  if (capturing(stream)) return enqueue(stream, "forget_device", [=] { forget_device(p, bytes); });
+  forget_device(p, bytes);
+}
+
+}  // namespace govtrain::simt
+
 const char* cudaGetErrorString(cudaError_t e) {
   switch (e) {
     case cudaSuccess:
@@ -62,6 +71,8 @@ const char* cudaGetErrorString(cudaError_t e) {
       return "invalid argument";
     case cudaErrorMemoryAllocation:
       return "out of memory";
+    case cudaErrorInvalidDeviceFunction:
+      return "invalid device function";
     case cudaErrorInvalidDevice:
       return "invalid device ordinal";
     case cudaErrorInvalidResourceHandle:
@@ -189,6 +200,14 @@ cudaError_t cudaEventQuery(cudaEvent_t e) {
 cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned) {
   if (capturing(s)) return result(cudaErrorStreamCaptureUnsupported);
   govtrain::simt::join(govtrain::simt::stream_of(s).clock, e->clock);
+  return cudaSuccess;
+}
+
+cudaError_t cudaLaunchKernel(const void* kernel, dim3 grid, dim3 block, void** arguments, size_t dynamic_shared,
+                             cudaStream_t s) {
+  const auto* known = govtrain::simt::known_kernel(kernel);
+  if (known == nullptr) return result(cudaErrorInvalidDeviceFunction);
+  govtrain::simt::launch(known->name, kernel, grid, block, dynamic_shared, s, known->make(kernel, arguments));
   return cudaSuccess;
 }
 

@@ -19,6 +19,7 @@ enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
+  cudaErrorInvalidDeviceFunction = 98,
   cudaErrorInvalidDevice = 101,
   cudaErrorInvalidResourceHandle = 400,
   cudaErrorNotReady = 600,
@@ -97,6 +98,9 @@ cudaError_t cudaEventSynchronize(cudaEvent_t e);
 // cudaErrorNotReady until the host has waited for it in some way: what a program may rely on.
 cudaError_t cudaEventQuery(cudaEvent_t e);
 
+cudaError_t cudaLaunchKernel(const void* kernel, dim3 grid, dim3 block, void** arguments, size_t dynamic_shared,
+                             cudaStream_t s);
+
 cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode mode);
 cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t* g);
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t g, unsigned long long flags = 0);
@@ -120,13 +124,30 @@ std::vector<Counts> take_counts();
 // How often since the last call the host waited for work that it did not know to be done.
 int64_t take_waits();
 
-// Runs `body(argument)` for every thread of the grid, in stream order. `arguments` is kept for graphs.
+// Runs `thread` for every thread of the grid, in stream order; it is kept for graphs.
 void launch(const char* name, const void* kernel, dim3 grid, dim3 block, size_t dynamic_shared, cudaStream_t stream,
             std::function<void()> thread);
 // Dynamic shared memory beyond 48 KiB must be asked for, as on a device.
 void allow_dynamic_shared(const void* kernel, size_t bytes);
-// For allocators that keep freed device memory: what stands there now may not be read any more.
-void forget_device(void* p, size_t bytes);
+// For allocators that keep freed device memory: what stands there after the work of the stream so far may not be read
+// any more.
+void forget_device(void* p, size_t bytes, cudaStream_t stream);
+
+// What nvcc registers for a kernel: how to call it with arguments that lie in memory. Once for each, before
+// cudaLaunchKernel; `name` is for reports.
+using MakeThread = std::function<void()> (*)(const void* kernel, void* const* arguments);
+void know_kernel(const char* name, const void* kernel, MakeThread make);
+template <class... P>
+void know_kernel(const char* name, void (*kernel)(P...)) {
+  know_kernel(name, reinterpret_cast<const void*>(kernel), [](const void* k, void* const* arguments) {
+    const auto f = reinterpret_cast<void (*)(P...)>(const_cast<void*>(k));
+    return [&]<size_t... I>(std::index_sequence<I...>)->std::function<void()> {
+      std::tuple<P...> all(*static_cast<const P*>(arguments[I])...);
+      return [f, all] { std::apply(f, all); };
+    }
+    (std::index_sequence_for<P...>());
+  });
+}
 
 }  // namespace govtrain::simt
 
@@ -135,16 +156,3 @@ cudaError_t cudaFuncSetAttribute(K* kernel, cudaFuncAttribute, int bytes) {
   govtrain::simt::allow_dynamic_shared(reinterpret_cast<const void*>(kernel), static_cast<size_t>(bytes));
   return cudaSuccess;
 }
-
-namespace govtrain::cuda {
-
-// kernel<<<grid, block, dynamic_shared, stream>>>(arguments...); `name` is for reports. The same function under nvcc.
-template <class... P, class... A>
-void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t dynamic_shared, cudaStream_t stream,
-            A&&... arguments) {
-  std::tuple<P...> all(std::forward<A>(arguments)...);
-  simt::launch(name, reinterpret_cast<const void*>(kernel), grid, block, dynamic_shared, stream,
-               [kernel, all] { std::apply(kernel, all); });
-}
-
-}  // namespace govtrain::cuda

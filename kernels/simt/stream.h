@@ -22,6 +22,13 @@ struct Transfer {
   uint32_t count;  // of its stream
 };
 
+struct KnownKernel {
+  const char* name;
+  MakeThread make;
+};
+// Null when it was never made known.
+const KnownKernel* known_kernel(const void* kernel);
+
 struct Node {
   std::string name;
   std::function<void()> work;

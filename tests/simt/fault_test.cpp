@@ -181,7 +181,7 @@ TEST_CASE("reads of memory that nobody wrote are reported") {
   // An allocator that takes memory back makes it unwritten again.
   const DeviceBuffer<float> z(std::vector<float>(32, 1.0f));
   launch("reads", unwritten, 1, 1, 0, nullptr, static_cast<const float*>(z.get()), y.get());
-  simt::forget_device(z.get(), 128);
+  simt::forget_device(z.get(), 128, nullptr);
   expect_fault(FaultKind::unwritten, {"device memory"},
                one_block(1, unwritten, static_cast<const float*>(z.get()), y.get()));
 }

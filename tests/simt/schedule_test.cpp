@@ -250,6 +250,47 @@ TEST_CASE("waits of the host are counted where there was something to wait for")
   cudaStreamDestroy(s);
 }
 
+TEST_CASE("a kernel is launched by its address with arguments from memory, once it is known") {
+  const DeviceBuffer<float> x(std::vector<float>(32, 1.0f));
+  float* p = x.get();
+  void* arguments[] = {&p};
+  const auto unknown = [](float* y) { store(y + threadIdx.x, 0.0f); };
+  const auto* kernel = reinterpret_cast<const void*>(+unknown);
+  CHECK(cudaLaunchKernel(kernel, 1, 32, arguments, 0, nullptr) == cudaErrorInvalidDeviceFunction);
+  CHECK(cudaGetLastError() == cudaErrorInvalidDeviceFunction);
+  simt::know_kernel("clear", +unknown);
+  CHECK(cudaLaunchKernel(kernel, 1, 32, arguments, 0, nullptr) == cudaSuccess);
+  p = nullptr;  // the launch has its own
+  CHECK(x.host() == std::vector<float>(32, 0.0f));
+}
+
+TEST_CASE("memory that a graph gives up is unwritten after each of its launches") {
+  cudaStream_t s;
+  cudaStreamCreate(&s);
+  const DeviceBuffer<float> x(std::vector<float>(32, 1.0f));
+  cudaStreamBeginCapture(s, cudaStreamCaptureModeGlobal);
+  launch("add_one", add_one, 1, 32, 0, s, x.get());
+  simt::forget_device(x.get(), 128, s);
+  cudaGraph_t g;
+  REQUIRE(cudaStreamEndCapture(s, &g) == cudaSuccess);
+  cudaGraphExec_t exec;
+  cudaGraphInstantiate(&exec, g);
+  CHECK(x.host() == std::vector<float>(32, 1.0f));
+  for (int i = 0; i < 2; ++i) {
+    cudaMemset(x.get(), 0, 128);
+    cudaDeviceSynchronize();
+    cudaGraphLaunch(exec, s);
+    cudaStreamSynchronize(s);
+    expect_fault(simt::FaultKind::unwritten, {"device memory"}, [&] {
+      float read = 0;
+      cudaMemcpy(&read, x.get(), sizeof(read), cudaMemcpyDeviceToHost);
+    });
+  }
+  cudaGraphDestroy(g);
+  cudaGraphExecDestroy(exec);
+  cudaStreamDestroy(s);
+}
+
 TEST_CASE("a captured graph does its work at every launch and none at capture") {
   cudaStream_t s;
   cudaStreamCreate(&s);

@@ -195,13 +195,12 @@ Amount contract_positions(int examples, int length, int64_t d) {
   c.runs = m.put(runs);
   c.segments = m.put(segments);
   c.segment_count = kPositions;
-  c.run_count = static_cast<int>(runs.size());
   c.weight = m.filled(examples, 1.0f);
   c.grad = m.matrix(kPositions, d);
   c.norm2 = m.filled(examples, 0.0);
   c.run_offsets = m.put(run_offsets);
   c.run_list = m.put(run_list);
-  c.scratch = m.filled(cuda::scatter_scratch(d, c.run_count), 0.0);
+  c.scratch = m.filled(cuda::scatter_scratch(d, static_cast<int64_t>(runs.size())), 0.0);
   c.examples = examples;
   return counted("contract_scatter", [&] { cuda::contract_scatter(c, nullptr); }) *
          (static_cast<double>(length) / kPositions);
@@ -286,26 +285,33 @@ Amount cross_entropy(double rows, int64_t vocab) {
          (rows / kRows);
 }
 
+// A list of one piece of one block.
+template <class Piece>
+cuda::Pieces<Piece> alone(Memory& m, const Piece& piece) {
+  return {m.put(std::vector<Piece>{piece}), m.put(std::vector<int32_t>{0, 1}), 1, 1};
+}
+
 Amount adam(double parameters) {
-  constexpr int64_t n = 4096;
+  constexpr int64_t n = cuda::kPart;
   Memory m;
-  return counted("adam",
-                 [&] {
-                   cuda::adam(m.filled(n, 1.0f), m.filled(n, 1.0f), m.filled(n, 0.0f), m.filled(n, 0.0f), n,
-                              {1e-3f, 0.9f, 0.999f, 1e-8f, 0.1f, true, 1}, nullptr);
-                 }) *
-         (parameters / n);
+  const AdamUpdate update{m.matrix(1, n),
+                          m.filled(n, 1.0f),
+                          m.filled(n, 0.0f),
+                          m.filled(n, 0.0f),
+                          {1e-3f, 0.9f, 0.999f, 1e-8f, 0.1f, true, 1}};
+  const auto pieces = alone(m, cuda::piece_of(update));
+  return counted("adam", [&] { cuda::adam(pieces, nullptr); }) * (parameters / n);
 }
 
 Amount squares_and_zeros(double parameters) {
-  constexpr int64_t n = int64_t{1} << 16;
+  constexpr int64_t n = cuda::kPart;
   Memory m;
   const MutView x = m.matrix(1, n);
-  return (counted("squares",
-                  [&] {
-                    cuda::sum_of_squares(x.data, n, m.filled(cuda::reduce_parts(n), 0.0), m.filled(1, 0.0), nullptr);
-                  }) +
-          counted("fill", [&] { cuda::fill(x, 0.0f, nullptr); })) *
+  const auto squared = alone(m, cuda::SquaresPiece{x});
+  const cuda::SquareGroups group{m.put(std::vector<int32_t>{0, 1}), m.put(std::vector<int32_t>{0}), 1};
+  const auto cleared = alone(m, cuda::FillPiece{x, 0.0f});
+  return (counted("squares", [&] { cuda::add_squares(squared, group, m.filled(2, 0.0), m.filled(1, 0.0), nullptr); }) +
+          counted("fill", [&] { cuda::fill(cleared, nullptr); })) *
          (parameters / n);
 }
 
