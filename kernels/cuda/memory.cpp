@@ -16,9 +16,12 @@ size_t size_class(size_t bytes) {
   while (step * 16 <= bytes) step *= 2;
   return (std::max<size_t>(bytes, 256) + step - 1) / step * step;
 }
+constexpr size_t kMostKept = SIZE_MAX;
 #else
-// Emulated memory is handed out to the byte, so that the redzones stand where it ends, and is unwritten again.
+// Emulated memory is handed out to the byte, so that the redzones stand where it ends, and is unwritten again. Ragged
+// batches seldom ask for the same number of bytes twice: what is kept needs a limit.
 size_t size_class(size_t bytes) { return std::max<size_t>(bytes, 1); }
+constexpr size_t kMostKept = size_t{256} << 20;
 #endif
 
 }  // namespace
@@ -34,8 +37,10 @@ void* DeviceAllocator::allocate(size_t bytes) {
   if (!list.empty()) {
     void* p = *list.begin();
     list.erase(list.begin());
+    kept_ -= size;
     return p;
   }
+  if (kept_ > kMostKept) give_back();
   void* p = nullptr;
   if (cudaMalloc(&p, size) == cudaSuccess) return p;
   cudaGetLastError();  // clears it
@@ -52,14 +57,16 @@ void DeviceAllocator::release(void* p, size_t bytes) noexcept {
   live_ -= size;
   recorder_->forget(p, size);
   free_[size].insert(p);
+  kept_ += size;
 }
 
 void DeviceAllocator::give_back() {
   recorder_->flush();
   for (auto& [size, blocks] : free_) {
     for (void* p : blocks) cudaFree(p);
-    blocks.clear();
   }
+  free_.clear();
+  kept_ = 0;
 }
 
 void DeviceAllocator::copy(void* to, const void* from, size_t bytes) { recorder_->copy(to, from, bytes); }

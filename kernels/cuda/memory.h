@@ -85,15 +85,16 @@ class DeviceAllocator final : public Allocator {
   void trim() override;
 
  private:
+  void give_back();
   cudaStream_t stream_;
   Staging* staging_;
   Recorder* recorder_;
   std::shared_ptr<ReadPool> reads_ = std::make_shared<ReadPool>();
   mutable std::mutex mutex_;
-  void give_back();
   // By size, in order of the address: which block a request gets depends on which are free, not on when they became
   // so. A step that asks for the same as the one before finds the same addresses (recorder.h).
   std::map<size_t, std::set<void*>> free_;
+  size_t kept_ = 0;  // bytes in free_
   size_t live_ = 0;
   size_t peak_ = 0;
 };
