@@ -21,6 +21,13 @@ namespace {
 constexpr unsigned char kPoison = 0xFF;  // NaN as float32 and as bfloat16
 constexpr unsigned char kCanary = 0xFB;
 
+struct Region;
+// Device regions that may have a record, or are not yet trusted: those that trust_all_device() has to visit.
+std::vector<Region*>& doubtful() {
+  static std::vector<Region*> all;
+  return all;
+}
+
 struct Region {
   unsigned char* begin = nullptr;
   size_t bytes = 0;
@@ -34,6 +41,7 @@ struct Region {
     if (cells.empty()) {
       Cell fresh;
       if (trusted) fresh.write.operation = kTrusted;
+      if (device) doubtful().push_back(this);
       cells.assign((bytes + kGranule - 1) / kGranule, fresh);
     }
     return &cells[static_cast<size_t>(static_cast<const unsigned char*>(p) - begin) / kGranule];
@@ -273,6 +281,7 @@ void* allocate_device(size_t bytes) {
   r->begin = raw + kRedzone;
   poison(*r);
   paint(*r);
+  doubtful().push_back(r.get());
   void* p = r->begin;
   allocations()[number(p)] = std::move(r);
   return p;
@@ -283,6 +292,7 @@ bool release_device(void* p) {
   if (it == allocations().end()) return false;
   const std::unique_ptr<Region> r = std::move(it->second);
   allocations().erase(it);
+  std::erase(doubtful(), r.get());
 #if defined(__SANITIZE_ADDRESS__)
   __asan_unpoison_memory_region(r->begin - kRedzone, r->bytes + 2 * kRedzone);
 #endif
@@ -318,10 +328,11 @@ void forget_device(void* p, size_t bytes) {
 }
 
 void trust_all_device() {
-  for (auto& [address, r] : allocations()) {
+  for (Region* r : doubtful()) {
     r->trusted = true;
     r->cells.clear();
   }
+  doubtful().clear();
 }
 
 size_t device_bytes() {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "kernels/simt/memory.h"
+#include "kernels/simt/runtime.h"
 
 namespace govtrain::simt {
 namespace {
@@ -113,6 +114,7 @@ void add_transfer(Stream* stream, void* host, std::vector<unsigned char> bytes, 
 void host_waits(const Clock& clock) {
   State& all = state();
   if (!host_knows(clock)) ++all.waits;
+  if (!settings().observe) check_redzones("the launches before a wait");
   join(all.host, clock);
   deliver(all.legacy);
   for (auto& s : all.streams) deliver(*s);

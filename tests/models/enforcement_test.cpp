@@ -12,7 +12,7 @@ using namespace govtrain::test;
 
 namespace {
 
-constexpr uint64_t cases = 20;
+uint64_t cases() { return cases_here(20, 2); }
 constexpr float coefficient = 1.0f / 64;
 constexpr double unit = 0x1p-24;  // half the distance from 1 to the next float
 
@@ -51,7 +51,7 @@ bool kept_out(const Example& x) {
 Outcome enforce(Transformer& model, const std::vector<Example>& examples, Enforcement point,
                 std::vector<size_t> cuts = {}, bool withheld = false) {
   Outcome out;
-  Backend& backend = cpu_backend();
+  Backend& backend = test_backend();
   const int blocks = model.parameters().blocks();
   ProfileGroups groups;
   ParamGradOptions options{true, withheld, nullptr};
@@ -156,7 +156,8 @@ Paths paths(const Case& c) {
   for (size_t i = 0; i < model->parameters().size(); ++i) {
     const Parameter& p = model->parameters()[i];
     reference::Matrix m(p.rows(), p.cols());
-    for (size_t j = 0; j < m.v.size(); ++j) m.v[j] = static_cast<double>(p.value().data()[j]);
+    const std::vector<float> now = on_host(p.value());
+    for (size_t j = 0; j < m.v.size(); ++j) m.v[j] = static_cast<double>(now[j]);
     values[p.name()] = std::move(m);
   }
   const auto blocks = static_cast<size_t>(c.blocks.blocks());
@@ -212,7 +213,8 @@ const std::vector<Enforcement> others = {Enforcement::optimizer, Enforcement::lo
 // fused), so at most E u. optimizer: at most E additions inside of groups, one product for each group, at most E
 // additions of groups. Together (3 E + 1) u times the sum of magnitudes, to first order; 1.01 covers the rest.
 TEST_CASE("optimizer gives the gradient of backward on mixed batches of five profiles, within the roundings of sums") {
-  for (uint64_t seed = 1; seed <= cases; ++seed) {
+  const OnBackend on(GENERATE(from_range(backend_names())));
+  for (uint64_t seed = 1; seed <= cases(); ++seed) {
     const Case c = mixed_case(seed);
     INFO(describe(c));
     const auto want = make_model(c), got = make_model(c);
@@ -232,7 +234,8 @@ TEST_CASE("optimizer gives the gradient of backward on mixed batches of five pro
 }
 
 TEST_CASE("loss gives the gradient of backward where differences of levels are powers of two, as optimizer does") {
-  for (uint64_t seed = 1; seed <= cases; ++seed) {
+  const OnBackend on(GENERATE(from_range(backend_names())));
+  for (uint64_t seed = 1; seed <= cases(); ++seed) {
     const Case c = mixed_case(seed, Weights::powers);
     INFO(describe(c));
     const auto want = make_model(c), got = make_model(c);
@@ -250,8 +253,9 @@ TEST_CASE("loss gives the gradient of backward where differences of levels are p
 // roundings on a path, a pass is off by at most K u A, A the sum of the magnitudes of all paths. Shares of a weight add
 // up to it, so that backward and loss are each off by K u |w| A, and by E and E L roundings of the outer sum.
 TEST_CASE("loss gives the gradient of backward for any weights, within the roundings of the backward pass") {
+  const OnBackend on(GENERATE(from_range(backend_names())));
   int noticed = 0, total = 0, compared = 0;
-  for (uint64_t seed = 1; seed <= cases; ++seed) {
+  for (uint64_t seed = 1; seed <= cases(); ++seed) {
     Case c = mixed_case(seed);
     c.config.dropout = 0;
     INFO(describe(c));
@@ -279,11 +283,12 @@ TEST_CASE("loss gives the gradient of backward for any weights, within the round
     ++total;
   }
   CHECK(noticed == total);
-  CHECK(compared > 500);
+  CHECK(compared > 25 * static_cast<int>(cases()));
 }
 
 TEST_CASE("where the order of summation is the same, the points have the bits of backward") {
-  for (uint64_t seed = 1; seed <= cases; ++seed) {
+  const OnBackend on(GENERATE(from_range(backend_names())));
+  for (uint64_t seed = 1; seed <= cases(); ++seed) {
     Case c = mixed_case(seed);
     Random r(seed);
     INFO(describe(c));
@@ -308,8 +313,9 @@ TEST_CASE("where the order of summation is the same, the points have the bits of
 }
 
 TEST_CASE("law 1 at every point: the bits of one example at a time; micro-batches and threads change none") {
+  const OnBackend on(GENERATE(from_range(backend_names())));
   for (const Enforcement point : others) {
-    for (uint64_t seed = 1; seed <= cases; ++seed) {
+    for (uint64_t seed = 1; seed <= cases(); ++seed) {
       const Case c = mixed_case(seed);
       INFO(describe(c));
       Random r(seed);
@@ -333,9 +339,10 @@ TEST_CASE("law 1 at every point: the bits of one example at a time; micro-batche
 }
 
 TEST_CASE("laws 2, 3 and 5 at every point: kept out is absent, block by block, and nothing else is touched") {
+  const OnBackend on(GENERATE(from_range(backend_names())));
   int pairs = 0;
   for (const Enforcement point : others) {
-    for (uint64_t seed = 1; seed <= cases; ++seed) {
+    for (uint64_t seed = 1; seed <= cases(); ++seed) {
       const Case c = mixed_case(seed);
       INFO(describe(c));
       const auto before = make_model(c);
@@ -368,16 +375,17 @@ TEST_CASE("laws 2, 3 and 5 at every point: kept out is absent, block by block, a
       }
     }
   }
-  CHECK(pairs > 500);
+  CHECK(pairs > 25 * static_cast<int>(cases()));
 }
 
 TEST_CASE("law 2 at every point: what is not finite does not reach a block that keeps it out") {
+  const OnBackend on(GENERATE(from_range(backend_names())));
   for (const Enforcement point : others) {
-    ParameterSet set;
+    ParameterSet set(test_backend().allocator());
     Parameter& table = set.add_matrix("table", "embedding", -1, 3, 4);
     Parameter& head = set.add_matrix("head", "head", 1, 3, 4);
-    std::fill_n(table.value().data(), 12, 1.0f);
-    std::fill_n(head.value().data(), 12, std::numeric_limits<float>::infinity());
+    table.value().assign(std::vector<float>(12, 1.0f));
+    head.value().assign(std::vector<float>(12, std::numeric_limits<float>::infinity()));
     BlockMap map;
     map.names = {"low", "high"};
     map.slices = {{0, 0, 0, 3, 0, 4}, {1, 1, 0, 3, 0, 4}};
@@ -388,22 +396,23 @@ TEST_CASE("law 2 at every point: what is not finite does not reach a block that 
     ProfileGroups groups;
     ParamGradOptions options;
     if (point == Enforcement::optimizer) options.groups = &groups;
-    ParamGrad grads(set, cpu_backend(), rows, point == Enforcement::loss ? loss_term(route, 0).reaches : route,
+    ParamGrad grads(set, test_backend(), rows, point == Enforcement::loss ? loss_term(route, 0).reaches : route,
                     options);
-    Tape tape(cpu_backend(), rows, Mode::train);
+    Tape tape(test_backend(), rows, Mode::train);
     const Var x = linear(embedding(tape, table, std::vector<int32_t>{0, 1, 2}), head);
     tape.backward(cross_entropy(x, std::vector<int32_t>{0, 1, 2}), std::vector<float>{1.0f, 1.0f}, grads);
-    groups.close(set, cpu_backend());
-    for (int64_t j = 0; j < 12; ++j) CHECK(table.grad().data()[j] == 0);
-    CHECK(std::isnan(head.grad().data()[0]));
+    groups.close(set, test_backend());
+    for (const float g : on_host(table.grad())) CHECK(g == 0);
+    CHECK(std::isnan(on_host(head.grad())[0]));
     CHECK_FALSE(table.touched(0));
     CHECK(head.touched(0));
   }
 }
 
 TEST_CASE("law 4 at every point: losses have the bits of a plain forward pass") {
+  const OnBackend on(GENERATE(from_range(backend_names())));
   for (const Enforcement point : others) {
-    for (uint64_t seed = 1; seed <= cases; ++seed) {
+    for (uint64_t seed = 1; seed <= cases(); ++seed) {
       const Case c = mixed_case(seed);
       INFO(describe(c));
       const auto plain = make_model(c), routed = make_model(c);
@@ -414,7 +423,8 @@ TEST_CASE("law 4 at every point: losses have the bits of a plain forward pass") 
 }
 
 TEST_CASE("optimizer withholds what backward withholds, within the roundings of sums, and both change nothing") {
-  for (uint64_t seed = 1; seed <= cases; ++seed) {
+  const OnBackend on(GENERATE(from_range(backend_names())));
+  for (uint64_t seed = 1; seed <= cases(); ++seed) {
     const Case c = mixed_case(seed);
     INFO(describe(c));
     const auto want = make_model(c), got = make_model(c), discarding = make_model(c), cut = make_model(c);
@@ -424,8 +434,7 @@ TEST_CASE("optimizer withholds what backward withholds, within the roundings of 
     const auto withheld = [](const Transformer& model) {
       Bits out;
       for (size_t i = 0; i < model.parameters().size(); ++i) {
-        const Tensor& t = model.parameters()[i].withheld();
-        out.emplace_back(t.data(), t.data() + t.size());
+        out.push_back(on_host(model.parameters()[i].withheld()));
       }
       return out;
     };

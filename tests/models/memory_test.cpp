@@ -1,4 +1,5 @@
-// Law 7: routing and its norms cost no memory to speak of. Bytes handed out by the host allocator, scratch included.
+// Law 7: routing and its norms cost no memory to speak of. Bytes handed out by the backend's allocator, scratch
+// included.
 #include "tests/models/random_model.h"
 
 using namespace govtrain;
@@ -18,19 +19,20 @@ TransformerConfig medium(bool tied) {
 }
 
 size_t peak_of_step(Transformer& model, const std::vector<Example>& examples, How how) {
-  host_allocator().reset_peak();
+  test_backend().allocator().reset_peak();
   accumulate(model, examples, 1.0f / 64, how);
-  zero_grad(model.parameters(), cpu_backend());
-  return host_allocator().peak_bytes();
+  zero_grad(model.parameters(), test_backend());
+  return test_backend().allocator().peak_bytes();
 }
 
 }  // namespace
 
 TEST_CASE("law 7: the peak of a routed step is within 2 % of a plain one") {
+  const OnBackend on(GENERATE(from_range(backend_names())));
   for (const bool tied : {true, false}) {
     Random r(7);
     const TransformerConfig c = medium(tied);
-    Transformer model(c, 1);
+    Transformer model(c, 1, test_backend().allocator());
     model.parameters().assign_blocks(blocks_by_layer(model.parameters().infos()));
     std::vector<Example> examples(16);
     for (Example& x : examples) {

@@ -11,6 +11,7 @@
 
 #include "autograd/optimizer.h"
 #include "models/transformer.h"
+#include "tests/backends.h"
 #include "tests/models/random_blocks.h"
 
 namespace govtrain::test {
@@ -99,25 +100,40 @@ inline Case random_case(uint64_t seed) { return random_case(seed, static_cast<in
 inline std::string describe(const Case& c) {
   std::string techniques;
   for (const std::string& t : c.techniques) techniques += ", " + t;
-  return "seed " + std::to_string(c.seed) + ", layers " + std::to_string(c.config.layers) + ", width " +
-         std::to_string(c.config.width) + ", heads " + std::to_string(c.config.heads) + "/" +
+  return test_backend().name() + ", seed " + std::to_string(c.seed) + ", layers " + std::to_string(c.config.layers) +
+         ", width " + std::to_string(c.config.width) + ", heads " + std::to_string(c.config.heads) + "/" +
          std::to_string(c.config.kv_heads) + ", " + name(c.config.mlp) + ", " + name(c.config.norm) + ", " +
          name(c.config.positions) + (c.config.tied_head ? ", tied" : "") + (c.config.bias ? ", bias" : "") +
          (c.config.dropout > 0 ? ", dropout" : "") + techniques + ", blocks by " + kind_name(c.kind) + " " +
          std::to_string(c.blocks.blocks()) + ", examples " + std::to_string(c.examples.size());
 }
 
+inline std::vector<float> on_host(const Tensor& t) {
+  const Tensor host = t.host();
+  return {host.values().begin(), host.values().end()};
+}
+
+// Overwrites a tensor with what body(values) makes of its values.
+template <class Body>
+void change(const Tensor& t, Body body) {
+  std::vector<float> values = on_host(t);
+  body(values);
+  t.assign(values);
+}
+
 // A model with the case's blocks and techniques, and values that make every gradient matter (the plain initialisation
 // has all gains 1 and all biases 0).
 inline std::unique_ptr<Transformer> make_model(const Case& c) {
-  auto model = std::make_unique<Transformer>(c.config, c.seed);
+  auto model = std::make_unique<Transformer>(c.config, c.seed, test_backend().allocator());
   std::mt19937_64 engine(c.seed + 77);
   for (size_t i = 0; i < model->parameters().size(); ++i) {
     Parameter& p = model->parameters()[i];
-    for (int64_t j = 0; j < p.value().size(); ++j) {
-      const float u = static_cast<float>(engine() >> 40) * 0x1p-24f - 0.5f;
-      p.value().data()[j] = p.is_vector() ? p.value().data()[j] + 0.3f * u : 0.8f * u;
-    }
+    change(p.value(), [&](std::vector<float>& values) {
+      for (float& v : values) {
+        const float u = static_cast<float>(engine() >> 40) * 0x1p-24f - 0.5f;
+        v = p.is_vector() ? v + 0.3f * u : 0.8f * u;
+      }
+    });
   }
   model->parameters().assign_blocks(c.blocks);
   model->set_techniques(parse_techniques(c.techniques));
@@ -157,7 +173,7 @@ enum class How { routed, withheld, plain };
 inline Outcome accumulate(Transformer& model, const std::vector<Example>& examples, float coefficient,
                           How how = How::routed, uint64_t step = 3, bool skip = false) {
   const Batch batch(examples, model.parameters().blocks());
-  Backend& backend = cpu_backend();
+  Backend& backend = test_backend();
   ParamGrad grads = how == How::plain ? ParamGrad::plain(model.parameters(), backend, batch.rows)
                                       : ParamGrad(model.parameters(), backend, batch.rows, batch.route,
                                                   {true, how == How::withheld, model.gates()});
@@ -182,8 +198,7 @@ using Bits = std::vector<std::vector<float>>;
 inline Bits gradients(const Transformer& model) {
   Bits out;
   for (size_t i = 0; i < model.parameters().size(); ++i) {
-    const Tensor& g = model.parameters()[i].grad();
-    out.emplace_back(g.data(), g.data() + g.size());
+    out.push_back(on_host(model.parameters()[i].grad()));
   }
   return out;
 }
@@ -191,8 +206,7 @@ inline Bits gradients(const Transformer& model) {
 inline Bits values(const Transformer& model) {
   Bits out;
   for (size_t i = 0; i < model.parameters().size(); ++i) {
-    const Tensor& v = model.parameters()[i].value();
-    out.emplace_back(v.data(), v.data() + v.size());
+    out.push_back(on_host(model.parameters()[i].value()));
   }
   return out;
 }

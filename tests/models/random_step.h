@@ -49,24 +49,24 @@ Step run_step(const Case& c, const std::vector<Example>& first, const std::vecto
               Prepare prepare) {
   const auto model = make_model(c);
   prepare(*model);
-  Optimizer optimizer(model->parameters(), cpu_backend(), random_optimizer(c.seed));
-  Optimizer inert(model->parameters(), cpu_backend(), random_optimizer(c.seed + 1), Drives::displacement);
+  Optimizer optimizer(model->parameters(), test_backend(), random_optimizer(c.seed));
+  Optimizer inert(model->parameters(), test_backend(), random_optimizer(c.seed + 1), Drives::displacement);
   const auto keep_withheld = [&] {
     if (how != How::withheld) return;
-    clip_withheld(model->parameters(), cpu_backend(), 0.05);
+    clip_withheld(model->parameters(), test_backend(), 0.05);
     inert.step(0.01);
-    zero_withheld(model->parameters(), cpu_backend());
+    zero_withheld(model->parameters(), test_backend());
   };
   accumulate(*model, first, coefficient, how, 2);
-  clip_blocks(model->parameters(), cpu_backend(), 0.05);
+  clip_blocks(model->parameters(), test_backend(), 0.05);
   keep_withheld();
   optimizer.step(0.01);
-  zero_grad(model->parameters(), cpu_backend());
+  zero_grad(model->parameters(), test_backend());
 
   Step s;
   s.start = values(*model);
   s.outcome = accumulate(*model, examples, k, how);
-  s.clips = clip_blocks(model->parameters(), cpu_backend(), 0.05);
+  s.clips = clip_blocks(model->parameters(), test_backend(), 0.05);
   s.grads = gradients(*model);
   keep_withheld();
   s.stepped = optimizer.step(0.01);

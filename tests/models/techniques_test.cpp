@@ -10,7 +10,7 @@ using namespace govtrain::test;
 
 namespace {
 
-constexpr uint64_t cases = 12;
+uint64_t cases() { return cases_here(12, 2); }
 
 bool has(const std::vector<std::string>& names, const char* name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -97,8 +97,9 @@ reference::Hook gates_of(const Gated& g, const std::vector<std::string>& techniq
 }  // namespace
 
 TEST_CASE("gradients and norms under every technique are those of the double reference") {
+  const OnBackend on(GENERATE(from_range(backend_names())));
   for (const auto& techniques : all_techniques()) {
-    for (uint64_t seed = 1; seed <= cases; ++seed) {
+    for (uint64_t seed = 1; seed <= cases(); ++seed) {
       Gated g = gated_case(seed, techniques);
       g.c.config.dropout = 0;
       INFO(techniques.front() << " and " << techniques.back() << ", " << describe(g.c) << (g.heads ? ", heads" : ""));
@@ -109,7 +110,8 @@ TEST_CASE("gradients and norms under every technique are those of the double ref
         const Parameter& p = model->parameters()[i];
         reference::Matrix m(p.rows(), p.cols());
         want[p.name()] = m;
-        for (size_t j = 0; j < m.v.size(); ++j) m.v[j] = static_cast<double>(p.value().data()[j]);
+        const std::vector<float> now = on_host(p.value());
+        for (size_t j = 0; j < m.v.size(); ++j) m.v[j] = static_cast<double>(now[j]);
         values[p.name()] = std::move(m);
       }
       const auto blocks = static_cast<size_t>(g.c.blocks.blocks());
@@ -140,10 +142,11 @@ TEST_CASE("gradients and norms under every technique are those of the double ref
       for (size_t i = 0; i < model->parameters().size(); ++i) {
         const Parameter& p = model->parameters()[i];
         const std::vector<double>& m = want[p.name()].v;
+        const std::vector<float> grad = on_host(p.grad());
         INFO(p.name());
         double error = 0;
         for (size_t j = 0; j < m.size(); ++j) {
-          error = std::max(error, std::abs(static_cast<double>(p.grad().data()[j]) - m[j]));
+          error = std::max(error, std::abs(static_cast<double>(grad[j]) - m[j]));
         }
         CHECK(error <= 1e-4 * largest(m) + 1e-6 * model_largest);
       }
@@ -156,6 +159,7 @@ TEST_CASE("gradients and norms under every technique are those of the double ref
 }
 
 TEST_CASE("a boundary of weight 0 stops everything below it") {
+  const OnBackend on(GENERATE(from_range(backend_names())));
   Gated g = gated_case(3, {"boundary"});
   g.c.config.tied_head = false;
   g.c.blocks = blocks_by_layer(Transformer(g.c.config, 0).parameters().infos());
@@ -175,9 +179,10 @@ TEST_CASE("a boundary of weight 0 stops everything below it") {
 }
 
 TEST_CASE("a gate of weight 0 writes zeros whatever comes in") {
-  ParameterSet set;
+  const OnBackend on(GENERATE(from_range(backend_names())));
+  ParameterSet set(test_backend().allocator());
   Parameter& table = set.add_matrix("table", "embedding", -1, 3, 4);
-  std::fill_n(table.value().data(), 12, std::numeric_limits<float>::max());
+  table.value().assign(std::vector<float>(12, std::numeric_limits<float>::max()));
   const Rows rows = Rows::of_lengths({2, 1});
   RouteTable route(2, 1, 1.0f);
   route.at(0, 0) = 0;
@@ -185,13 +190,14 @@ TEST_CASE("a gate of weight 0 writes zeros whatever comes in") {
   plan.gated = {true};
   ParamGradOptions options;
   options.gates = &plan;
-  ParamGrad grads(set, cpu_backend(), rows, route, options);
-  Tape tape(cpu_backend(), rows, Mode::train);
+  ParamGrad grads(set, test_backend(), rows, route, options);
+  Tape tape(test_backend(), rows, Mode::train);
   const Var x = gate(embedding(tape, table, std::vector<int32_t>{0, 1, 2}), {{0, 0, 4}});
   const Losses losses = cross_entropy(x, std::vector<int32_t>{0, 1, 2});
   const float inf = std::numeric_limits<float>::infinity();
   tape.backward(losses, std::vector<float>{inf, 1.0f}, grads);
-  for (int64_t j = 0; j < 8; ++j) CHECK(table.grad().data()[j] == 0);
+  const std::vector<float> grad = on_host(table.grad());
+  for (size_t j = 0; j < 8; ++j) CHECK(grad[j] == 0);
 }
 
 TEST_CASE("blocks that a technique cannot serve are refused, all at once") {

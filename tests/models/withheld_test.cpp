@@ -11,7 +11,7 @@ using namespace govtrain::test;
 
 namespace {
 
-constexpr uint64_t cases = 30;
+uint64_t cases() { return cases_here(30, 3); }
 constexpr float coefficient = 1.0f / 64;
 
 Bits withheld(const Transformer& model) {
@@ -19,7 +19,7 @@ Bits withheld(const Transformer& model) {
   for (size_t i = 0; i < model.parameters().size(); ++i) {
     const Tensor& t = model.parameters()[i].withheld();
     if (!t.defined()) continue;
-    out.emplace_back(t.data(), t.data() + t.size());
+    out.push_back(on_host(t));
   }
   return out;
 }
@@ -42,7 +42,8 @@ OptimizerOptions optimizer_for(uint64_t seed) {
 }  // namespace
 
 TEST_CASE("the withheld gradient is the sum of (1-w) g over w < 1, for every sign and size of w") {
-  for (uint64_t seed = 1; seed <= cases; ++seed) {
+  const OnBackend on(GENERATE(from_range(backend_names())));
+  for (uint64_t seed = 1; seed <= cases(); ++seed) {
     Case c = random_case(seed);
     INFO(describe(c));
     Random r(seed + 21);
@@ -60,12 +61,13 @@ TEST_CASE("the withheld gradient is the sum of (1-w) g over w < 1, for every sig
       accumulate(*alone, {x}, coefficient);
       for (size_t i = 0; i < kept.size(); ++i) {
         const Parameter& p = alone->parameters()[i];
+        const std::vector<float> grad = on_host(p.grad());
         for (const Parameter::Slice& s : p.slices()) {
           const auto w = static_cast<double>(weight[static_cast<size_t>(s.block)]);
           for (int64_t row = s.row_begin; row < s.row_end; ++row) {
             for (int64_t col = s.col_begin; col < s.col_end; ++col) {
               const auto j = static_cast<size_t>(row * p.cols() + col);
-              const auto g = static_cast<double>(p.grad().data()[j]);
+              const auto g = static_cast<double>(grad[j]);
               want[i][j] += std::max(0.0, 1.0 - w) * g;
               sum[i][j] += std::max(1.0, w) * g;  // what is amplified takes nothing away from anybody
               magnitude[i][j] += (std::abs(w) + std::max(0.0, 1.0 - w)) * std::abs(g);
@@ -89,7 +91,8 @@ TEST_CASE("the withheld gradient is the sum of (1-w) g over w < 1, for every sig
 }
 
 TEST_CASE("where a block's weights are 0, 1/2 or 1 for all, admitted and withheld add up to the very bits") {
-  for (uint64_t seed = 1; seed <= cases; ++seed) {
+  const OnBackend on(GENERATE(from_range(backend_names())));
+  for (uint64_t seed = 1; seed <= cases(); ++seed) {
     Case c = random_case(seed);
     INFO(describe(c));
     Random r(seed + 23);
@@ -112,17 +115,18 @@ TEST_CASE("where a block's weights are 0, 1/2 or 1 for all, admitted and withhel
 }
 
 TEST_CASE("an inert optimizer leaves model and live optimizer alone, and moves what the same rule would have moved") {
-  for (uint64_t seed = 1; seed <= cases; ++seed) {
+  const OnBackend on(GENERATE(from_range(backend_names())));
+  for (uint64_t seed = 1; seed <= cases(); ++seed) {
     Case c = random_case(seed);
     INFO(describe(c));
     const OptimizerOptions options = optimizer_for(seed);
     const auto with = make_model(c), without = make_model(c), other = make_model(c);
-    Optimizer live(with->parameters(), cpu_backend(), options), alone(without->parameters(), cpu_backend(), options);
-    Optimizer inert(with->parameters(), cpu_backend(), options, Drives::displacement);
+    Optimizer live(with->parameters(), test_backend(), options), alone(without->parameters(), test_backend(), options);
+    Optimizer inert(with->parameters(), test_backend(), options, Drives::displacement);
     // What the same rule does to a model of zeros that is taught with 1 - w and without decay.
     OptimizerOptions plain = options;
     plain.weight_decay = 0;
-    Optimizer mirror(other->parameters(), cpu_backend(), plain);
+    Optimizer mirror(other->parameters(), test_backend(), plain);
     std::vector<Tensor> moved;
     for (size_t i = 0; i < other->parameters().size(); ++i) {
       const Parameter& p = other->parameters()[i];
@@ -130,26 +134,26 @@ TEST_CASE("an inert optimizer leaves model and live optimizer alone, and moves w
     }
     for (uint64_t step = 1; step <= 4; ++step) {
       for (const auto& model : {with.get(), without.get()}) {
-        zero_grad(model->parameters(), cpu_backend());
-        zero_withheld(model->parameters(), cpu_backend());
+        zero_grad(model->parameters(), test_backend());
+        zero_withheld(model->parameters(), test_backend());
       }
       accumulate(*with, c.examples, coefficient, How::withheld, step);
       accumulate(*without, c.examples, coefficient, How::routed, step);
-      clip_blocks(with->parameters(), cpu_backend(), 0.05);
-      clip_blocks(without->parameters(), cpu_backend(), 0.05);
-      clip_withheld(with->parameters(), cpu_backend(), 0.05);
+      clip_blocks(with->parameters(), test_backend(), 0.05);
+      clip_blocks(without->parameters(), test_backend(), 0.05);
+      clip_withheld(with->parameters(), test_backend(), 0.05);
       // The withheld gradient as the gradient of `other`, whose values are the displacement so far.
       std::vector<Tensor> gradient;
       for (size_t i = 0; i < with->parameters().size(); ++i) gradient.push_back(with->parameters()[i].withheld());
       for (size_t i = 0; i < moved.size(); ++i) {
-        std::copy_n(moved[i].data(), moved[i].size(), other->parameters()[i].value().data());
+        other->parameters()[i].value().assign(moved[i].values());
       }
-      set_gradient(other->parameters(), cpu_backend(), gradient, 1.0f);
+      set_gradient(other->parameters(), test_backend(), gradient, 1.0f);
       CHECK(live.step(0.01) == alone.step(0.01));
       inert.step(0.01);
       mirror.step(0.01);
       for (size_t i = 0; i < moved.size(); ++i) {
-        std::copy_n(other->parameters()[i].value().data(), moved[i].size(), moved[i].data());
+        moved[i].assign(other->parameters()[i].value().host().values());
       }
     }
     CHECK(same_bits(values(*with), values(*without)));
@@ -172,17 +176,18 @@ TEST_CASE("an inert optimizer leaves model and live optimizer alone, and moves w
 }
 
 TEST_CASE("law 2 with withheld gradients: what is kept out changes nothing that the block receives") {
+  const OnBackend on(GENERATE(from_range(backend_names())));
   int pairs = 0;
-  for (uint64_t seed = 1; seed <= cases; ++seed) {
+  for (uint64_t seed = 1; seed <= cases(); ++seed) {
     const Case c = random_case(seed);
     INFO(describe(c));
     const auto run = [&](const std::vector<Example>& examples) {
       const auto model = make_model(c);
-      Optimizer live(model->parameters(), cpu_backend(), optimizer_for(seed));
-      Optimizer inert(model->parameters(), cpu_backend(), optimizer_for(seed), Drives::displacement);
+      Optimizer live(model->parameters(), test_backend(), optimizer_for(seed));
+      Optimizer inert(model->parameters(), test_backend(), optimizer_for(seed), Drives::displacement);
       accumulate(*model, examples, coefficient, How::withheld);
-      clip_blocks(model->parameters(), cpu_backend(), 0.05);
-      clip_withheld(model->parameters(), cpu_backend(), 0.05);
+      clip_blocks(model->parameters(), test_backend(), 0.05);
+      clip_withheld(model->parameters(), test_backend(), 0.05);
       const Bits g = gradients(*model);
       live.step(0.01);
       inert.step(0.01);
@@ -203,11 +208,12 @@ TEST_CASE("law 2 with withheld gradients: what is kept out changes nothing that 
       }
     }
   }
-  CHECK(pairs > 100);
+  CHECK(pairs > 10 * static_cast<int>(cases()) / 3);
 }
 
 TEST_CASE("withheld gradients have the same bits for any number of threads and any cut into micro-batches") {
-  for (uint64_t seed = 1; seed <= cases; ++seed) {
+  const OnBackend on(GENERATE(from_range(backend_names())));
+  for (uint64_t seed = 1; seed <= cases(); ++seed) {
     Case c = random_case(seed);
     INFO(describe(c));
     const int threads = thread_count();
@@ -219,13 +225,14 @@ TEST_CASE("withheld gradients have the same bits for any number of threads and a
     for (const Example& x : c.examples) accumulate(*cut, {x}, coefficient, How::withheld);
     set_thread_count(threads);
     CHECK(same_bits(withheld(*whole), withheld(*cut)));
-    clip_withheld(whole->parameters(), cpu_backend(), 0.01);
-    clip_withheld(cut->parameters(), cpu_backend(), 0.01);
+    clip_withheld(whole->parameters(), test_backend(), 0.01);
+    clip_withheld(cut->parameters(), test_backend(), 0.01);
     CHECK(same_bits(withheld(*whole), withheld(*cut)));
   }
 }
 
 TEST_CASE("a withheld gradient that is not finite is told and set aside; what is admitted does not notice") {
+  const OnBackend on(GENERATE(from_range(backend_names())));
   Random r(5);
   TransformerConfig config;
   config.vocab = 9, config.context = 40, config.layers = 2, config.width = 8, config.heads = 2,
@@ -251,12 +258,12 @@ TEST_CASE("a withheld gradient that is not finite is told and set aside; what is
   };
   const auto bad = run(std::numeric_limits<float>::infinity(), How::withheld);
   const auto good = run(coefficient, How::routed);
-  const std::vector<BlockClip> clips = clip_withheld(bad->parameters(), cpu_backend(), 1.0);
+  const std::vector<BlockClip> clips = clip_withheld(bad->parameters(), test_backend(), 1.0);
   int not_finite = 0;
   for (const BlockClip& clip : clips) not_finite += std::isfinite(clip.norm) ? 0 : 1;
   CHECK(not_finite == c.blocks.blocks());
   CHECK(same_bits(gradients(*bad), gradients(*good)));
   for (const auto& t : withheld(*bad)) CHECK(std::all_of(t.begin(), t.end(), [](float x) { return x == 0; }));
-  Optimizer inert(bad->parameters(), cpu_backend(), {}, Drives::displacement);
+  Optimizer inert(bad->parameters(), test_backend(), {}, Drives::displacement);
   for (const bool stepped : inert.step(0.01)) CHECK_FALSE(stepped);
 }

@@ -10,10 +10,12 @@
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/rng.h"
+#include "tests/backends.h"
 #include "tests/lineage/xmod.h"
 #include "tests/tools/tiny_run.h"
 
 using namespace govtrain;
+using govtrain::test::backend_names;
 using govtrain::testing::TinyDocument;
 using govtrain::testing::TinyRun;
 
@@ -46,6 +48,7 @@ void check_verifies(const TinyRun& tiny, const std::string& out) {
 
 TEST_CASE("excluded documents are absent: same model file as without them, or with any other text in them", "[slow]") {
   const std::string kind = GENERATE(std::string("bytes"), std::string("sentencepiece"));
+  const std::string device = GENERATE(from_range(backend_names()));
   const TinyRun tiny;
   const std::vector<TinyDocument> all = TinyRun::default_documents(3);
   std::vector<TinyDocument> without, replaced = all;
@@ -62,7 +65,8 @@ TEST_CASE("excluded documents are absent: same model file as without them, or wi
   tiny.write_corpus("without", without);
   tiny.write_corpus("replaced", replaced);
 
-  const std::vector<std::string> tokenizer = {"data.tokenizer.kind=" + kind, "data.tokenizer.vocab_size=320"};
+  const std::vector<std::string> tokenizer = {"data.tokenizer.kind=" + kind, "data.tokenizer.vocab_size=320",
+                                              "run.device=" + device};
   const auto run = [&](const std::string& corpus, const std::string& out, int threads) {
     std::vector<std::string> overrides = tokenizer;
     overrides.push_back("run.threads=" + std::to_string(threads));
@@ -76,7 +80,7 @@ TEST_CASE("excluded documents are absent: same model file as without them, or wi
   const std::vector<std::string> records = trained_leaves(tiny.log("a1"));
   for (const auto& [corpus, out, threads] : {std::tuple("all", "a2", 2), std::tuple("without", "w1", 1),
                                              std::tuple("without", "w2", 2), std::tuple("replaced", "r2", 2)}) {
-    INFO(kind << " " << corpus << " " << threads << " threads");
+    INFO(kind << " " << corpus << " " << threads << " threads, " << device);
     run(corpus, out, threads);
     CHECK(tiny.final_sha256(out, weights) == model);
     CHECK(tiny.final_sha256(out, moments) == state);
@@ -135,8 +139,10 @@ TEST_CASE("the log of a real run is accepted by golang.org/x/mod, and not after 
 
 TEST_CASE("the size of a micro-batch and the number of threads do not change a bit", "[slow]") {
   const TinyRun tiny;
-  REQUIRE(tiny.run("corpus", "a", {"run.threads=1"}) == 0);
-  REQUIRE(tiny.run("corpus", "b", {"run.threads=3", "train.micro_batch_tokens=70"}) == 0);
+  const std::string device = "run.device=" + GENERATE(from_range(backend_names()));
+  INFO(device);
+  REQUIRE(tiny.run("corpus", "a", {"run.threads=1", device}) == 0);
+  REQUIRE(tiny.run("corpus", "b", {"run.threads=3", "train.micro_batch_tokens=70", device}) == 0);
   CHECK(tiny.final_sha256("a", weights) == tiny.final_sha256("b", weights));
   CHECK(tiny.final_sha256("a", moments) == tiny.final_sha256("b", moments));
   CHECK(trained_leaves(tiny.log("a")) == trained_leaves(tiny.log("b")));
@@ -144,12 +150,18 @@ TEST_CASE("the size of a micro-batch and the number of threads do not change a b
 
 TEST_CASE("killed twenty times at random moments and resumed: same weights, no record lost", "[slow]") {
   const TinyRun tiny;
-  const std::vector<std::string> settings = {"train.steps=240", "save.every=3", "run.resume=auto", "run.threads=2",
-                                             "lineage.flush_records=16"};
+  const std::string device = GENERATE(from_range(backend_names()));
+  const int wanted = device == "cpu" ? 20 : 6;
+  const std::vector<std::string> settings = {device == "cpu" ? "train.steps=240" : "train.steps=40",
+                                             "save.every=3",
+                                             "run.resume=auto",
+                                             "run.threads=2",
+                                             "lineage.flush_records=16",
+                                             "run.device=" + device};
   const std::chrono::milliseconds whole = timed_run(tiny, "whole", settings);
 
   const uint64_t seed = 20260322;
-  CAPTURE(seed);
+  CAPTURE(seed, device);
   const Rng rng(seed, Stream::test);
   const auto check_same = [&] {
     CHECK(tiny.final_sha256("killed", weights) == tiny.final_sha256("whole", weights));
@@ -158,7 +170,7 @@ TEST_CASE("killed twenty times at random moments and resumed: same weights, no r
     check_verifies(tiny, "killed");
   };
   int kills = 0;
-  for (uint64_t attempt = 0; kills < 20; ++attempt) {
+  for (uint64_t attempt = 0; kills < wanted; ++attempt) {
     REQUIRE(attempt < 400);
     const auto delay = std::chrono::milliseconds(1 + static_cast<int>(rng.uniform(attempt) * whole.count() / 4));
     const int status = tiny.run("corpus", "killed", settings, delay);
