@@ -50,7 +50,7 @@ EvalResult Evaluator::run(Transformer& model, Backend& backend, const Sampler::K
       source.tokens += losses.total_count();
       for (size_t e = 0; e < batch.examples.size(); ++e) {
         if (keep && !keep(batch.examples[e].document)) continue;
-        source.kept_nll += losses.nll[e];
+        source.kept_nll += losses.nll()[e];
         source.kept_tokens += losses.counts[e];
       }
     }
