@@ -38,7 +38,11 @@ void copy_async(void* shared, const void* global, size_t bytes, size_t zero_fill
     fail(FaultKind::operand,
          fmt::format("cp.async of {} bytes, {} of them zero; allowed are 4, 8 and 16", bytes, zero_fill));
   }
-  if (observing) set_in_flight(shared, bytes, true);
+  if (observing) {
+    observe(shared, bytes, bytes, Access::write);
+    if (zero_fill < bytes) observe(global, bytes - zero_fill, bytes, Access::read);
+    set_in_flight(shared, bytes, true);
+  }
   std::memset(shared, 0xFF, bytes);
   mine().pending.push_back({shared, global, bytes, zero_fill, mine().group});
 }

@@ -11,6 +11,8 @@
 
 namespace govtrain::simt {
 
+// Observes both ends. Lanes that come to it the same number of times are one request, wherever in the kernel they call
+// it from: compilers make two calls of one that has a condition among its arguments.
 void copy_async(void* shared, const void* global, size_t bytes, size_t zero_fill);
 void commit_copies();
 // Waits for all but the last `left` groups of this thread.
@@ -26,10 +28,6 @@ __attribute__((always_inline)) inline void __pipeline_memcpy_async(void* shared,
     std::memcpy(shared, global, bytes - zero_fill);
     if (zero_fill > 0) std::memset(static_cast<char*>(shared) + bytes - zero_fill, 0, zero_fill);
     return;
-  }
-  if (govtrain::simt::observing) {
-    govtrain::simt::observe(shared, bytes, bytes, govtrain::simt::Access::write);
-    if (zero_fill < bytes) govtrain::simt::observe(global, bytes - zero_fill, bytes, govtrain::simt::Access::read);
   }
   govtrain::simt::copy_async(shared, global, bytes, zero_fill);
 }
