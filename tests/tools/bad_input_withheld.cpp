@@ -191,7 +191,7 @@ std::vector<BadInput> of_recorded() {
       {"proposals-id", "a proposal that does not exist", nothing, proposals + "show run 1", 2,
        "govtrain: error: there is no proposal 1; 'govtrain proposals list run' shows all 0"},
       {"proposals-word", "a word as number of a proposal", nothing, proposals + "show run first", 2,
-       "govtrain: error: id: expected the number of a proposal, got 'first'"},
+       "govtrain: error: ID: expected the number of a proposal, got 'first'"},
       {"proposals-reason", "no reason", nothing, proposals + "approve run 1", 2,
        "govtrain: error: --reason is required"},
       {"proposals-reason-empty", "an empty reason", nothing, proposals + "reject run 1 --reason ''", 2,
