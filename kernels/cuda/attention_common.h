@@ -35,45 +35,45 @@ __device__ inline void stage_head(const View& v, int row, int end, int col, int 
 // s[i][j] = row 2 ty + i of a times row tx + 8 j of b, one chain in ascending order.
 template <int width>
 __device__ inline void multiply_scores(SharedSpan<float> a, SharedSpan<float> b, float (&s)[kHigh][kScores]) {
-  for (int i = 0; i < kHigh; ++i) {
-    for (int j = 0; j < kScores; ++j) s[i][j] = 0.0f;
-  }
+  count_fma(width * kHigh * kScores);
+  float4 sum[kHigh];
+  for (int i = 0; i < kHigh; ++i) sum[i] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
   for (int k = 0; k < width; k += 4) {
-    float4 x[kHigh];
     float4 y[kScores];
-    for (int i = 0; i < kHigh; ++i) {
-      x[i] = load(reinterpret_cast<const float4*>(a.at((kHigh * tile_ty() + i) * kHeadPitch<width> + k)));
-    }
     for (int j = 0; j < kScores; ++j) {
       y[j] = load(reinterpret_cast<const float4*>(b.at((tile_tx() + 8 * j) * kHeadPitch<width> + k)));
     }
+    const float4 y0 = make_float4(y[0].x, y[1].x, y[2].x, y[3].x);
+    const float4 y1 = make_float4(y[0].y, y[1].y, y[2].y, y[3].y);
+    const float4 y2 = make_float4(y[0].z, y[1].z, y[2].z, y[3].z);
+    const float4 y3 = make_float4(y[0].w, y[1].w, y[2].w, y[3].w);
     for (int i = 0; i < kHigh; ++i) {
-      for (int j = 0; j < kScores; ++j) {
-        s[i][j] = __fmaf_rn(x[i].x, y[j].x, s[i][j]);
-        s[i][j] = __fmaf_rn(x[i].y, y[j].y, s[i][j]);
-        s[i][j] = __fmaf_rn(x[i].z, y[j].z, s[i][j]);
-        s[i][j] = __fmaf_rn(x[i].w, y[j].w, s[i][j]);
-      }
+      const float4 x = load(reinterpret_cast<const float4*>(a.at((kHigh * tile_ty() + i) * kHeadPitch<width> + k)));
+      sum[i] = fused(x.w, y3, fused(x.z, y2, fused(x.y, y1, fused(x.x, y0, sum[i]))));
     }
   }
+  for (int i = 0; i < kHigh; ++i) unpack(sum[i], s[i]);
 }
 
 // o[i][4 j + c] += sum over `count` columns k of p[2 ty + i][k] * b[k][32 j + 4 tx + c], ascending. p: [32,
 // kScorePitch].
 template <int width>
 __device__ inline void multiply_add(SharedSpan<float> p, SharedSpan<float> b, int count, float (&o)[kHigh][width / 8]) {
+  count_fma(count * kHigh * width / 8);
+  float4 sum[kHigh][width / 32];
+  for (int i = 0; i < kHigh; ++i) {
+    for (int j = 0; j < width / 32; ++j) sum[i][j] = pack(o[i] + 4 * j);
+  }
   for (int k = 0; k < count; ++k) {
     float w[kHigh];
     for (int i = 0; i < kHigh; ++i) w[i] = p[(kHigh * tile_ty() + i) * kScorePitch + k];
     for (int j = 0; j < width / 32; ++j) {
       const float4 v = load(reinterpret_cast<const float4*>(b.at(k * kHeadPitch<width> + 32 * j + 4 * tile_tx())));
-      for (int i = 0; i < kHigh; ++i) {
-        o[i][4 * j] = __fmaf_rn(w[i], v.x, o[i][4 * j]);
-        o[i][4 * j + 1] = __fmaf_rn(w[i], v.y, o[i][4 * j + 1]);
-        o[i][4 * j + 2] = __fmaf_rn(w[i], v.z, o[i][4 * j + 2]);
-        o[i][4 * j + 3] = __fmaf_rn(w[i], v.w, o[i][4 * j + 3]);
-      }
+      for (int i = 0; i < kHigh; ++i) sum[i][j] = fused(w[i], v, sum[i][j]);
     }
+  }
+  for (int i = 0; i < kHigh; ++i) {
+    for (int j = 0; j < width / 32; ++j) unpack(sum[i][j], o[i] + 4 * j);
   }
 }
 

@@ -58,17 +58,18 @@ __device__ void add_scaled(float w, const float (&tile)[kTall][kBroad], float (&
 // tile += a^T b over the staged rows, ascending.
 __device__ void multiply_step(SharedSpan<float> a, SharedSpan<float> b, int rows, int ty, int tx,
                               float (&tile)[kTall][kBroad]) {
+  count_fma(rows * kTall * kBroad);
+  float4 sum[kTall];
+  for (int i = 0; i < kTall; ++i) sum[i] = pack(tile[i]);
   for (int k = 0; k < rows; ++k) {
     const auto* pa = reinterpret_cast<const float4*>(a.at(k * kPlainPitch + ty * kTall));
     const float4 low = load(pa);
     const float4 high = load(pa + 1);
     const float4 q = load(reinterpret_cast<const float4*>(b.at(k * kPlainPitch + tx * kBroad)));
     const float va[kTall] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
-    const float vb[kBroad] = {q.x, q.y, q.z, q.w};
-    for (int i = 0; i < kTall; ++i) {
-      for (int j = 0; j < kBroad; ++j) tile[i][j] = __fmaf_rn(va[i], vb[j], tile[i][j]);
-    }
+    for (int i = 0; i < kTall; ++i) sum[i] = fused(va[i], q, sum[i]);
   }
+  for (int i = 0; i < kTall; ++i) unpack(sum[i], tile[i]);
 }
 
 // tile += the rows of a scatter factor that fall into the thread's part, in sorted order.

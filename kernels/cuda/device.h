@@ -30,6 +30,13 @@ __device__ __forceinline__ void store(T* p, U value) {
   *p = static_cast<T>(value);
 }
 
+// One rounding, as __fmaf_rn, for inner loops: what they do is counted by count_fma, once for many.
+__device__ __forceinline__ float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+__device__ __forceinline__ float4 fused(float a, float4 b, float4 c) {
+  return make_float4(fused(a, b.x, c.x), fused(a, b.y, c.y), fused(a, b.z, c.z), fused(a, b.w, c.w));
+}
+__device__ __forceinline__ void count_fma(int) {}
+
 template <class T>
 class SharedSpan {
  public:
@@ -88,6 +95,8 @@ void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_
 
 namespace govtrain::cuda {
 
+using simt::count_fma;
+using simt::fused;
 using simt::load;
 using simt::SharedArray;
 using simt::SharedSpan;
@@ -111,6 +120,18 @@ SharedSpan<T> dynamic_shared(int offset, int count) {
   }
   return {reinterpret_cast<T*>(simt::dynamic_shared() + offset), count};
 }
+
+}  // namespace govtrain::cuda
+
+#endif
+
+#if defined(__CUDACC__) || !defined(GOVTRAIN_CUDA_TOOLKIT)
+
+namespace govtrain::cuda {
+
+// Four floats as one value for fused(), and back.
+__device__ __forceinline__ float4 pack(const float* v) { return make_float4(v[0], v[1], v[2], v[3]); }
+__device__ __forceinline__ void unpack(float4 v, float* to) { to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w; }
 
 }  // namespace govtrain::cuda
 

@@ -43,28 +43,37 @@ __device__ void stage(const View& v, int row, int height, int col, int width, Sh
 template <bool transposed>
 __device__ void multiply_step(SharedSpan<float> a, SharedSpan<float> b, int depth, int ty, int tx,
                               float (&sum)[kTall][kBroad]) {
+  count_fma(depth * kTall * kBroad);
+  float4 rows[kTall];
+  for (int i = 0; i < kTall; ++i) rows[i] = pack(sum[i]);
   for (int k0 = 0; k0 < depth; k0 += 4) {
     float va[kTall][4];
-    float vb[kBroad][4];
+    float4 vb[4];  // of each k, the thread's columns
     for (int i = 0; i < kTall; ++i) {
-      const float4 q = load(reinterpret_cast<const float4*>(a.at((ty * kTall + i) * kPitch + k0)));
-      va[i][0] = q.x, va[i][1] = q.y, va[i][2] = q.z, va[i][3] = q.w;
+      unpack(load(reinterpret_cast<const float4*>(a.at((ty * kTall + i) * kPitch + k0))), va[i]);
     }
-    for (int j = 0; j < kBroad; ++j) {
-      if (transposed) {
-        const float4 q = load(reinterpret_cast<const float4*>(b.at((tx + kAcross * j) * kPitch + k0)));
-        vb[j][0] = q.x, vb[j][1] = q.y, vb[j][2] = q.z, vb[j][3] = q.w;
-      } else {
-        for (int k = 0; k < 4; ++k) vb[j][k] = b[(k0 + k) * kTile + tx + kAcross * j];
+    if (transposed) {
+      float4 q[kBroad];
+      for (int j = 0; j < kBroad; ++j) {
+        q[j] = load(reinterpret_cast<const float4*>(b.at((tx + kAcross * j) * kPitch + k0)));
+      }
+      vb[0] = make_float4(q[0].x, q[1].x, q[2].x, q[3].x);
+      vb[1] = make_float4(q[0].y, q[1].y, q[2].y, q[3].y);
+      vb[2] = make_float4(q[0].z, q[1].z, q[2].z, q[3].z);
+      vb[3] = make_float4(q[0].w, q[1].w, q[2].w, q[3].w);
+    } else {
+      for (int k = 0; k < 4; ++k) {
+        float line[kBroad];
+        for (int j = 0; j < kBroad; ++j) line[j] = b[(k0 + k) * kTile + tx + kAcross * j];
+        vb[k] = pack(line);
       }
     }
     for (int k = 0; k < 4; ++k) {
       if (k0 + k >= depth) break;
-      for (int i = 0; i < kTall; ++i) {
-        for (int j = 0; j < kBroad; ++j) sum[i][j] = __fmaf_rn(va[i][k], vb[j][k], sum[i][j]);
-      }
+      for (int i = 0; i < kTall; ++i) rows[i] = fused(va[i][k], vb[k], rows[i]);
     }
   }
+  for (int i = 0; i < kTall; ++i) unpack(rows[i], sum[i]);
 }
 
 template <bool transposed>

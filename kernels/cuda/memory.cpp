@@ -17,10 +17,13 @@ size_t size_class(size_t bytes) {
   return (std::max<size_t>(bytes, 256) + step - 1) / step * step;
 }
 void forget(void*, size_t) {}
+constexpr size_t kMostKept = SIZE_MAX;
 #else
-// Emulated memory is handed out to the byte, so that the redzones stand where it ends, and is unwritten again.
+// Emulated memory is handed out to the byte, so that the redzones stand where it ends, and is unwritten again. Ragged
+// batches seldom ask for the same number of bytes twice: what is kept needs a limit.
 size_t size_class(size_t bytes) { return std::max<size_t>(bytes, 1); }
 void forget(void* p, size_t bytes) { simt::forget_device(p, bytes); }
+constexpr size_t kMostKept = size_t{256} << 20;
 #endif
 
 }  // namespace
@@ -36,15 +39,14 @@ void* DeviceAllocator::allocate(size_t bytes) {
   if (!list.empty()) {
     void* p = list.back();
     list.pop_back();
+    kept_ -= size;
     return p;
   }
+  if (kept_ > kMostKept) give_back();
   void* p = nullptr;
   if (cudaMalloc(&p, size) == cudaSuccess) return p;
   cudaGetLastError();  // clears it
-  for (auto& [n, blocks] : free_) {
-    for (void* block : blocks) cudaFree(block);
-    blocks.clear();
-  }
+  give_back();
   if (cudaMalloc(&p, size) == cudaSuccess) return p;
   cudaGetLastError();
   live_ -= size;
@@ -57,6 +59,15 @@ void DeviceAllocator::release(void* p, size_t bytes) noexcept {
   live_ -= size;
   forget(p, size);
   free_[size].push_back(p);
+  kept_ += size;
+}
+
+void DeviceAllocator::give_back() {
+  for (auto& [size, list] : free_) {
+    for (void* p : list) cudaFree(p);
+  }
+  free_.clear();
+  kept_ = 0;
 }
 
 void DeviceAllocator::copy(void* to, const void* from, size_t bytes) {
@@ -90,10 +101,7 @@ void DeviceAllocator::reset_peak() {
 
 void DeviceAllocator::trim() {
   const std::lock_guard lock(mutex_);
-  for (auto& [size, list] : free_) {
-    for (void* p : list) cudaFree(p);
-    list.clear();
-  }
+  give_back();
 }
 
 Staging::~Staging() {

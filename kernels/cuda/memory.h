@@ -37,9 +37,11 @@ class DeviceAllocator final : public Allocator {
   void trim() override;
 
  private:
+  void give_back();
   cudaStream_t stream_;
   mutable std::mutex mutex_;
   std::map<size_t, std::vector<void*>> free_;
+  size_t kept_ = 0;  // bytes in free_
   size_t live_ = 0;
   size_t peak_ = 0;
 };

@@ -22,7 +22,7 @@ struct Abort {};  // unwinds the other threads after a fault
 enum class State : uint8_t { ready, barrier, warp, done };
 
 struct Thread {
-  std::unique_ptr<Fibre> fibre;
+  Fibre* fibre = nullptr;  // while it waits in the middle of the kernel
   State state = State::done;
   uint3 index{};
   Where where{"", 0};
@@ -39,6 +39,8 @@ struct Meeting {
   void* slots[32] = {};
 };
 
+bool same_text(const char* a, const char* b) { return a == b || std::string_view(a) == b; }
+
 std::string show(uint3 i) { return fmt::format("({},{},{})", i.x, i.y, i.z); }
 std::string show(Where w) { return fmt::format("{}:{}", w.file, w.line); }
 
@@ -51,7 +53,7 @@ class Scheduler {
   Counts& counts() { return *counts_; }
   const Grid& grid() const { return *grid_; }
   uint3 block() const { return block_; }
-  uint3 index() const { return threads_[static_cast<size_t>(now_)]->index; }
+  uint3 index() const { return threads_[static_cast<size_t>(now_)].index; }
   Stamp stamp() const {
     const unsigned linear = block_.x + grid_->grid.x * (block_.y + grid_->grid.y * block_.z);
     return {grid_->operation, linear, interval_, warp_interval_[now_ / 32], static_cast<uint16_t>(now_)};
@@ -67,7 +69,14 @@ class Scheduler {
   static constexpr size_t kMaxShared = 228 * 1024;
 
   void prepare(const Grid& grid, uint3 index);
+  void become(int t);
   void one_thread();
+  void some_threads();
+  Fibre* idle_fibre();
+  bool fresh(int t) const {
+    const Thread& thread = threads_[static_cast<size_t>(t)];
+    return thread.state == State::ready && thread.fibre == nullptr;
+  }
   void wait(State state, Where where);
   void turn(int t);
   bool round();
@@ -75,7 +84,7 @@ class Scheduler {
   void stuck();
   void unwind();
   std::string doing(int t) const;
-  Place place(int t) const { return {grid_->kernel, block_, threads_[static_cast<size_t>(t)]->index, true}; }
+  Place place(int t) const { return {grid_->kernel, block_, threads_[static_cast<size_t>(t)].index, true}; }
   uint32_t random() {
     state_ ^= state_ << 13;
     state_ ^= state_ >> 7;
@@ -83,8 +92,12 @@ class Scheduler {
     return static_cast<uint32_t>(state_ >> 32);
   }
 
-  std::vector<std::unique_ptr<Thread>> threads_;
+  std::vector<Thread> threads_;
+  std::vector<std::unique_ptr<Fibre>> fibres_;
+  std::vector<Fibre*> idle_;
+  Fibre* running_ = nullptr;
   std::vector<int> order_;
+  size_t position_ = 0;  // in order_, of the thread that runs
   std::vector<Meeting> meetings_[kMaxThreads / 32];
   uint16_t warp_interval_[kMaxThreads / 32] = {};
   struct Free {
@@ -116,18 +129,20 @@ void Scheduler::prepare(const Grid& grid, uint3 index) {
   grid_ = &grid;
   block_ = index;
   size_ = static_cast<int>(grid.block.x * grid.block.y * grid.block.z);
-  while (static_cast<int>(threads_.size()) < size_) {
-    threads_.push_back(std::make_unique<Thread>());
-    threads_.back()->fibre = std::make_unique<Fibre>([](void* s) { static_cast<Scheduler*>(s)->one_thread(); }, this);
-  }
+  if (static_cast<int>(threads_.size()) < size_) threads_.resize(static_cast<size_t>(size_));
   order_.resize(static_cast<size_t>(size_));
+  uint3 next{};
   for (int t = 0; t < size_; ++t) {
-    Thread& thread = *threads_[static_cast<size_t>(t)];
-    const auto u = static_cast<unsigned>(t);
-    thread.index = {u % grid.block.x, u / grid.block.x % grid.block.y, u / (grid.block.x * grid.block.y)};
+    Thread& thread = threads_[static_cast<size_t>(t)];
+    thread.index = next;
     thread.state = State::ready;
     thread.where = {"", 0};
     order_[static_cast<size_t>(t)] = t;
+    if (++next.x < grid.block.x) continue;
+    next.x = 0;
+    if (++next.y < grid.block.y) continue;
+    next.y = 0;
+    ++next.z;
   }
   for (auto& m : meetings_) m.clear();
   std::fill(std::begin(warp_interval_), std::end(warp_interval_), uint16_t{0});
@@ -140,7 +155,34 @@ void Scheduler::prepare(const Grid& grid, uint3 index) {
   state_ = (grid.seed + 1) * 0x9E3779B97F4A7C15u ^ (number + 1) * 0xD1B54A32D192ED03u;
   if (state_ == 0) state_ = 1;
   if (!dynamic_) dynamic_.reset(static_cast<unsigned char*>(std::aligned_alloc(128, kMaxShared)));
-  begin_block(dynamic_.get(), grid.dynamic_shared);
+  begin_block(dynamic_.get(), grid.dynamic_shared, grid.function);
+}
+
+void Scheduler::become(int t) {
+  now_ = t;
+  threadIdx = threads_[static_cast<size_t>(t)].index;
+}
+
+Fibre* Scheduler::idle_fibre() {
+  if (idle_.empty()) {
+    fibres_.push_back(std::make_unique<Fibre>([](void* s) { static_cast<Scheduler*>(s)->some_threads(); }, this,
+                                              static_cast<int>(fibres_.size())));
+    return fibres_.back().get();
+  }
+  Fibre* fibre = idle_.back();
+  idle_.pop_back();
+  return fibre;
+}
+
+// What a fibre does: a thread, and when it ends without having waited, the next of the round that has not begun. Only
+// threads that wait need fibres of their own.
+void Scheduler::some_threads() {
+  for (;;) {
+    one_thread();
+    if (aborting_ || position_ + 1 >= order_.size() || !fresh(order_[position_ + 1])) break;
+    become(order_[++position_]);
+  }
+  idle_.push_back(running_);
 }
 
 void Scheduler::one_thread() {
@@ -153,22 +195,24 @@ void Scheduler::one_thread() {
     if (!error_) error_ = std::current_exception();
     aborting_ = true;
   }
-  threads_[static_cast<size_t>(me)]->state = State::done;
+  threads_[static_cast<size_t>(me)].state = State::done;
+  threads_[static_cast<size_t>(me)].fibre = nullptr;
   --alive_;
 }
 
 void Scheduler::turn(int t) {
-  Thread& thread = *threads_[static_cast<size_t>(t)];
-  now_ = t;
-  threadIdx = thread.index;
-  thread.fibre->enter();
+  const Thread& thread = threads_[static_cast<size_t>(t)];
+  become(t);
+  running_ = thread.fibre != nullptr ? thread.fibre : idle_fibre();
+  running_->enter();
   now_ = -1;
 }
 
 void Scheduler::wait(State state, Where where) {
-  Thread& thread = *threads_[static_cast<size_t>(now_)];
+  Thread& thread = threads_[static_cast<size_t>(now_)];
   thread.state = state;
   thread.where = where;
+  thread.fibre = running_;
   thread.fibre->leave();
   if (aborting_) throw Abort{};
 }
@@ -179,8 +223,9 @@ bool Scheduler::round() {
     std::swap(order_[i], order_[static_cast<size_t>((uint64_t{random()} * (i + 1)) >> 32)]);
   }
   bool moved = false;
-  for (const int t : order_) {
-    if (threads_[static_cast<size_t>(t)]->state != State::ready) continue;
+  for (position_ = 0; position_ < order_.size(); ++position_) {
+    const int t = order_[position_];
+    if (threads_[static_cast<size_t>(t)].state != State::ready) continue;
     moved = true;
     turn(t);
     if (aborting_) return true;
@@ -215,17 +260,12 @@ void Scheduler::run(const Grid& grid, uint3 index, void (*body)(void*), void* ar
 
 void Scheduler::unwind() {
   for (int t = 0; t < size_; ++t) {
-    Thread& thread = *threads_[static_cast<size_t>(t)];
-    if (thread.state == State::done) continue;
-    // A thread that never ran would start its body now.
-    const bool fresh = thread.state == State::ready && thread.where.line == 0;
-    if (fresh) body_ = [](void*) { throw Abort{}; };
-    turn(t);
+    if (threads_[static_cast<size_t>(t)].fibre != nullptr) turn(t);
   }
 }
 
 int Scheduler::barrier(Barrier kind, int predicate, Where where) {
-  Thread& thread = *threads_[static_cast<size_t>(now_)];
+  Thread& thread = threads_[static_cast<size_t>(now_)];
   thread.kind = kind;
   thread.predicate = predicate;
   ++at_barrier_;
@@ -234,13 +274,13 @@ int Scheduler::barrier(Barrier kind, int predicate, Where where) {
 }
 
 void Scheduler::release_barrier() {
-  const Thread& first = *threads_[0];
+  const Thread& first = threads_[0];
   int sum = 0;
   for (int t = 0; t < size_; ++t) {
-    const Thread& thread = *threads_[static_cast<size_t>(t)];
+    const Thread& thread = threads_[static_cast<size_t>(t)];
     sum += thread.predicate;
     if (thread.where.line == first.where.line && thread.kind == first.kind &&
-        std::string_view(thread.where.file) == first.where.file) {
+        same_text(thread.where.file, first.where.file)) {
       continue;
     }
     aborting_ = true;
@@ -262,11 +302,11 @@ void Scheduler::release_barrier() {
   ++counts_->barriers;
   ++interval_;
   at_barrier_ = 0;
-  for (int t = 0; t < size_; ++t) threads_[static_cast<size_t>(t)]->state = State::ready;
+  for (int t = 0; t < size_; ++t) threads_[static_cast<size_t>(t)].state = State::ready;
 }
 
 std::string Scheduler::doing(int t) const {
-  const Thread& thread = *threads_[static_cast<size_t>(t)];
+  const Thread& thread = threads_[static_cast<size_t>(t)];
   if (thread.state == State::done) return "has returned";
   if (thread.state == State::barrier) return "waits at the barrier " + show(thread.where);
   return "waits in a warp operation at " + show(thread.where);
@@ -276,7 +316,7 @@ std::string Scheduler::doing(int t) const {
 void Scheduler::stuck() {
   aborting_ = true;
   for (int t = 0; t < size_; ++t) {
-    if (threads_[static_cast<size_t>(t)]->state != State::warp) continue;
+    if (threads_[static_cast<size_t>(t)].state != State::warp) continue;
     for (const Meeting& m : meetings_[t / 32]) {
       if (((m.arrived >> (t % 32)) & 1u) == 0) continue;
       const int absent = t / 32 * 32 + std::countr_zero(m.mask & ~m.arrived);
@@ -288,12 +328,12 @@ void Scheduler::stuck() {
     }
   }
   int waiting = 0;
-  while (threads_[static_cast<size_t>(waiting)]->state != State::barrier) ++waiting;
+  while (threads_[static_cast<size_t>(waiting)].state != State::barrier) ++waiting;
   int other = 0;
-  while (threads_[static_cast<size_t>(other)]->state == State::barrier) ++other;
+  while (threads_[static_cast<size_t>(other)].state == State::barrier) ++other;
   error_ = std::make_exception_ptr(Fault(FaultKind::divergent_barrier, place(waiting),
                                          fmt::format("{}, but thread {} {}", doing(waiting),
-                                                     show(threads_[static_cast<size_t>(other)]->index), doing(other))));
+                                                     show(threads_[static_cast<size_t>(other)].index), doing(other))));
 }
 
 void Scheduler::meet(uint32_t mask, const char* operation, Where where, void* mine,
@@ -310,7 +350,7 @@ void Scheduler::meet(uint32_t mask, const char* operation, Where where, void* mi
   auto& meetings = meetings_[now_ / 32];
   size_t i = 0;
   while (i < meetings.size() && (meetings[i].mask != mask || (meetings[i].arrived & bit) != 0 ||
-                                 std::string_view(meetings[i].operation) != operation)) {
+                                 !same_text(meetings[i].operation, operation))) {
     ++i;
   }
   if (i == meetings.size()) meetings.push_back({mask, 0, operation, where, {}});
@@ -323,7 +363,7 @@ void Scheduler::meet(uint32_t mask, const char* operation, Where where, void* mi
   combine(full.slots, mask);
   const int first = now_ / 32 * 32;
   for (int l = 0; l < lanes; ++l) {
-    if (l != lane && ((mask >> l) & 1u) != 0) threads_[static_cast<size_t>(first + l)]->state = State::ready;
+    if (l != lane && ((mask >> l) & 1u) != 0) threads_[static_cast<size_t>(first + l)].state = State::ready;
   }
 }
 

@@ -14,6 +14,7 @@ namespace govtrain::simt {
 // A launch as its blocks see it.
 struct Grid {
   const char* kernel = "";
+  const void* function = nullptr;
   dim3 grid, block;
   size_t dynamic_shared = 0;
   bool observed = false;

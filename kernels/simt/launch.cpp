@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <numeric>
@@ -70,10 +71,19 @@ void run_grid(const Grid& grid, std::function<void()>& thread) {
   });
 }
 
+Settings from_environment() {
+  Settings s;
+  const char* observe = std::getenv("GOVTRAIN_SIMT_OBSERVE");
+  if (observe != nullptr) s.observe = std::string_view(observe) != "0";
+  const char* seed = std::getenv("GOVTRAIN_SIMT_SEED");
+  if (seed != nullptr) s.seed = std::strtoull(seed, nullptr, 10);
+  return s;
+}
+
 }  // namespace
 
 Settings& settings() {
-  static Settings s;
+  static Settings s = from_environment();
   return s;
 }
 
@@ -92,7 +102,7 @@ void launch(const char* name, const void* kernel, dim3 grid, dim3 block, size_t 
   check_launch(name, kernel, grid, block, dynamic_shared);
   enqueue(stream, name, [=]() mutable {
     const Settings& how = settings();
-    const Grid g{name, grid, block, dynamic_shared, how.observe, how.seed, current_operation()};
+    const Grid g{name, kernel, grid, block, dynamic_shared, how.observe, how.seed, current_operation()};
     if (!how.observe) trust_all_device();
     run_grid(g, thread);
     check_redzones(name);

@@ -25,7 +25,8 @@ struct Region {
   unsigned char* begin = nullptr;
   size_t bytes = 0;
   bool device = false;
-  bool trusted = false;  // what has no record is taken for written
+  bool trusted = false;            // what has no record is taken for written
+  const void* function = nullptr;  // of shared memory: the kernel that used it first
   std::vector<Cell> cells;
 
   bool holds(const void* p) const { return p >= begin && p < begin + bytes; }
@@ -48,6 +49,7 @@ std::map<uintptr_t, std::unique_ptr<Region>>& allocations() {
 struct SharedMemory {
   Region dynamic;
   std::vector<std::unique_ptr<Region>> fixed;
+  const void* function = nullptr;  // that runs
 };
 
 SharedMemory& shared() {
@@ -192,6 +194,10 @@ void check_redzones(const Region& r, const char* after) {
 #if defined(__SANITIZE_ADDRESS__)
   (void)r, (void)after;
 #else
+  static const std::string whole(kRedzone, static_cast<char>(kCanary));
+  if (std::memcmp(r.begin - kRedzone, whole.data(), kRedzone) == 0 &&
+      std::memcmp(r.begin + r.bytes, whole.data(), kRedzone) == 0)
+    return;
   for (size_t i = 0; i < kRedzone; ++i) {
     const bool before = r.begin[-1 - static_cast<std::ptrdiff_t>(i)] != kCanary;
     if (!before && r.begin[r.bytes + i] == kCanary) continue;
@@ -239,18 +245,22 @@ void know_shared(void* p, size_t bytes) {
   auto r = std::make_unique<Region>();
   r->begin = static_cast<unsigned char*>(p);
   r->bytes = bytes;
+  r->function = shared().function;
   poison(*r);
   shared().fixed.push_back(std::move(r));
 }
 
-void begin_block(unsigned char* p, size_t bytes) {
+void begin_block(unsigned char* p, size_t bytes, const void* function) {
   SharedMemory& s = shared();
+  s.function = function;
   if (s.dynamic.bytes < bytes) s.dynamic.cells.clear();
   if (s.dynamic.cells.size() * kGranule > bytes) s.dynamic.cells.resize((bytes + kGranule - 1) / kGranule);
   s.dynamic.begin = p;
   s.dynamic.bytes = bytes;
   poison(s.dynamic);
-  for (auto& r : s.fixed) poison(*r);
+  for (auto& r : s.fixed) {
+    if (observing || r->function == function) poison(*r);
+  }
 }
 
 void* allocate_device(size_t bytes) {

@@ -61,8 +61,8 @@ size_t device_bytes();
 
 // ---- for block.cpp ----
 // The record of a block's shared memory: dynamic memory of `bytes` at `p`, and the static memory made known by
-// know_shared(). Poisons both.
-void begin_block(unsigned char* p, size_t bytes);
+// know_shared(). Poisons both, while nothing is observed only what `function` is known to have.
+void begin_block(unsigned char* p, size_t bytes, const void* function);
 
 // ---- for async_copy.cpp ----
 void check_access(const void* p, size_t bytes, size_t aligned, Access access);

@@ -8,7 +8,12 @@
 #include <cstdint>
 #include <type_traits>
 
+#ifdef __FMA__
+#include <immintrin.h>
+#endif
+
 #include "kernels/simt/fault.h"
+#include "kernels/simt/types.h"
 
 namespace govtrain::simt {
 
@@ -23,6 +28,21 @@ inline constinit thread_local int64_t fma_count = 0;
 // return address tells one instruction of the kernel from another. `matrix`: an access whose lanes the hardware is free
 // to arrange; it counts as one instruction without bank conflicts.
 __attribute__((noinline)) void observe(const void* p, size_t bytes, size_t aligned, Access access, bool matrix = false);
+
+__attribute__((always_inline)) inline void count_fma(int n) {
+  if (observing) fma_count += n;
+}
+__attribute__((always_inline)) inline float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+__attribute__((always_inline)) inline float4 fused(float a, float4 b, float4 c) {
+#ifdef __FMA__
+  const __m128 sum = _mm_fmadd_ps(_mm_set1_ps(a), _mm_load_ps(&b.x), _mm_load_ps(&c.x));
+  float4 out;
+  _mm_store_ps(&out.x, sum);
+  return out;
+#else
+  return {fused(a, b.x, c.x), fused(a, b.y, c.y), fused(a, b.z, c.z), fused(a, b.w, c.w)};
+#endif
+}
 
 template <class T>
 __attribute__((always_inline)) inline T load(const T* p) {

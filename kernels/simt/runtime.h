@@ -19,6 +19,7 @@ enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
+  cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
   cudaErrorInvalidResourceHandle = 400,
   cudaErrorNotReady = 600,
@@ -61,6 +62,7 @@ const char* cudaGetErrorString(cudaError_t e);
 cudaError_t cudaGetLastError();
 cudaError_t cudaPeekAtLastError();
 
+// None when CUDA_VISIBLE_DEVICES is there and empty, as on a device.
 cudaError_t cudaGetDeviceCount(int* count);
 cudaError_t cudaGetDevice(int* device);
 cudaError_t cudaSetDevice(int device);
@@ -107,7 +109,8 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t g);
 namespace govtrain::simt {
 
 // How launches run from now on. observe: see observe.h; off, blocks run on all threads and nothing is checked but
-// barriers, launches and redzones. seed: the order of blocks and threads.
+// barriers, launches and redzones. seed: the order of blocks and threads. A program starts with what the environment
+// variables GOVTRAIN_SIMT_OBSERVE (0 or 1) and GOVTRAIN_SIMT_SEED say.
 struct Settings {
   bool observe = true;
   uint64_t seed = 1;
