@@ -111,8 +111,8 @@ Status check_size(const std::string& leaf) {
 
 const std::vector<std::string>& control_kinds() {
   static const std::vector<std::string> kinds = {
-      "adapt", "admit",  "bands",   "blocks",   "ckpt",   "classes", "clip",   "end", "eval", "expire",
-      "infer", "policy", "profile", "proposal", "review", "revoke",  "rewind", "run", "step", "unlearn"};
+      "adapt", "admit",  "bands",   "blocks",   "ckpt",   "classes", "clip",   "device", "end",  "eval",   "expire",
+      "infer", "policy", "profile", "proposal", "review", "revoke",  "rewind", "run",    "step", "unlearn"};
   return kinds;
 }
 

@@ -24,6 +24,17 @@ using cuda::Scratch;
 const float* pointer(std::span<const float> s) { return s.empty() ? nullptr : s.data(); }
 MutView flat(std::span<float> s) { return {s.data(), 1, static_cast<int64_t>(s.size())}; }
 
+// What decides the bits beside the source.
+std::string description(const cudaDeviceProp& p) {
+  const std::string architecture = "sm_" + std::to_string(p.major) + std::to_string(p.minor);
+#ifdef GOVTRAIN_CUDA_TOOLKIT
+  return std::string(p.name) + " " + architecture + ", CUDA " + std::to_string(CUDART_VERSION / 1000) + "." +
+         std::to_string(CUDART_VERSION % 1000 / 10);
+#else
+  return architecture;
+#endif
+}
+
 class CudaBackend final : public Backend {
  public:
   CudaBackend(Device& device, cuda::Precision precision, cuda::Determinism determinism)
@@ -31,11 +42,11 @@ class CudaBackend final : public Backend {
     if (determinism == cuda::Determinism::fast) blas_.emplace(device);
     cudaDeviceProp p{};
     cuda::check(cudaGetDeviceProperties(&p, 0), "device properties");
-    device_name_ = std::string(p.name) + " sm_" + std::to_string(p.major) + std::to_string(p.minor);
+    description_ = description(p);
   }
 
-  std::string name() const override { return "cuda"; }
-  std::string instruction_set() const override { return device_name_; }
+  std::string name() const override { return cuda_is_emulated() ? "emulated cuda" : "cuda"; }
+  std::string instruction_set() const override { return description_; }
   Allocator& allocator() override { return device_.allocator; }
 
   void linear(View x, View w, std::span<const float> bias, MutView y) override {
@@ -229,7 +240,7 @@ class CudaBackend final : public Backend {
   cuda::Precision precision_;
   std::optional<cuda::Blas> blas_;  // determinism: fast
   std::map<std::pair<int64_t, float>, KeptTable> tables_;
-  std::string device_name_;
+  std::string description_;
 };
 
 }  // namespace

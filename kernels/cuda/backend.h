@@ -15,10 +15,11 @@ bool cuda_available(std::string* why);
 bool cuda_is_emulated();
 // The process-wide backend on device 0 whose products (linear, linear_dx, contract and contract_plain of outer factors)
 // are made as asked for; all of them share one device, stream and allocator. fast gives up, for linear, linear_dx and
-// contract_plain, that rows do not depend on the batch; contract() is the same in both. name() is "cuda";
-// instruction_set() names the device and its architecture. Throws Error when cuda_available() is false. attention()
-// takes heads of up to 128 columns, contract() up to 8 factors of one parameter; beyond that they throw Error. Not
-// thread-safe: one host thread at a time.
+// contract_plain, that rows do not depend on the batch; contract() is the same in both. name() is "cuda" or
+// "emulated cuda"; instruction_set() names the device, its architecture and the version of CUDA, of the emulated one
+// the architecture alone. Throws Error when cuda_available() is false. attention() takes heads of up to 128 columns,
+// contract() up to 8 factors of one parameter; beyond that they throw Error. Not thread-safe: one host thread at a
+// time.
 Backend& cuda_backend(cuda::Precision precision = cuda::Precision::fp32,
                       cuda::Determinism determinism = cuda::Determinism::strict);
 

@@ -358,14 +358,14 @@ TEST_CASE("separable texts are told apart, whatever the order of the documents")
   }
   ClassifierOptions options;
   options.ngrams.buckets = 128;
-  const LinearClassifier a = fit_classifier(list, options);
+  const LinearClassifier a = fit_classifier(list, options, cpu_backend());
   for (const ClassifierExample& e : list) CHECK(a.classes[largest(a.probabilities(e.text))] == e.cls);
   std::reverse(list.begin(), list.end());
-  const LinearClassifier b = fit_classifier(list, options);
+  const LinearClassifier b = fit_classifier(list, options, cpu_backend());
   CHECK(a.weight == b.weight);
   CHECK(a.bias == b.bias);
   for (ClassifierExample& e : list) e.cls = "x";
-  CHECK_THROWS_AS(fit_classifier(list, options), Error);
+  CHECK_THROWS_AS(fit_classifier(list, options, cpu_backend()), Error);
 }
 
 TEST_CASE("a classifier's file that was changed is refused") {

@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/rng.h"
 #include "tools/govtrain/base/build_info.h"
+#include "tools/govtrain/base/device.h"
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/train/session.h"
 
@@ -38,16 +39,16 @@ Rectangle rectangle(const std::vector<ClassifierExample>& examples, const std::v
   std::vector<int32_t> offsets;
   for (int32_t i = 0; i <= count; ++i) offsets.push_back(i);
   Rectangle out{Tensor(count, model.ngrams.buckets, backend.allocator()), Rows(offsets), {}};
-  MutView x = out.x.view();
+  const Tensor x = Tensor::zeros(count, model.ngrams.buckets);
   for (int64_t r = 0; r < count; ++r) {
     const ClassifierExample& example = examples[order[begin + static_cast<size_t>(r)]];
-    float* row = x.row(r);
-    std::fill(row, row + x.cols, 0.0F);
+    float* row = x.view().row(r);
     const SparseRow features = hashed_ngrams(example.text, model.ngrams);
     for (size_t j = 0; j < features.index.size(); ++j) row[features.index[j]] = features.value[j];
     const auto at = std::lower_bound(model.classes.begin(), model.classes.end(), example.cls);
     out.target.push_back(static_cast<int32_t>(at - model.classes.begin()));
   }
+  out.x.assign(x.values());
   return out;
 }
 
@@ -100,7 +101,8 @@ ClassifierReport report(const LinearClassifier& model, const std::vector<Classif
 
 }  // namespace
 
-LinearClassifier fit_classifier(std::vector<ClassifierExample> examples, const ClassifierOptions& options) {
+LinearClassifier fit_classifier(std::vector<ClassifierExample> examples, const ClassifierOptions& options,
+                                Backend& backend) {
   std::sort(examples.begin(), examples.end(), [](const auto& a, const auto& b) { return a.digest < b.digest; });
   LinearClassifier model;
   model.ngrams = options.ngrams;
@@ -110,7 +112,6 @@ LinearClassifier fit_classifier(std::vector<ClassifierExample> examples, const C
   if (model.classes.size() < 2)
     throw Error("classify", "expected documents of two classes or more, got {}", model.classes.size());
 
-  Backend& backend = cpu_backend();
   ParameterSet set(backend.allocator());
   const auto classes = static_cast<int64_t>(model.classes.size());
   Parameter& weight = set.add_matrix("weight", "head", 0, classes, options.ngrams.buckets);
@@ -139,7 +140,8 @@ LinearClassifier fit_classifier(std::vector<ClassifierExample> examples, const C
     }
   }
   const auto values = [](const Parameter& p) {
-    return std::vector<float>(p.value().data(), p.value().data() + p.value().size());
+    const Tensor on_host = p.value().host();
+    return std::vector<float>(on_host.values().begin(), on_host.values().end());
   };
   model.weight = values(weight);
   model.bias = values(bias);
@@ -149,6 +151,7 @@ LinearClassifier fit_classifier(std::vector<ClassifierExample> examples, const C
 ClassifierTraining train_classifier(const RunConfig& config, const ClassifierOptions& options) {
   const auto classifier = classification_of(config, false);
   if (!classifier) throw Failure(exit_usage, "policy.classification is empty: nothing says which class a document has");
+  Backend& backend = device_backend(config.run.device);
   const BoundPolicy policy = bound_policy(config);
   const Date date = policy_date(config);
   ClassifierTraining out;
@@ -173,11 +176,12 @@ ClassifierTraining train_classifier(const RunConfig& config, const ClassifierOpt
   out.trained_on = {counts.begin(), counts.end()};
   const auto most =
       std::max_element(counts.begin(), counts.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
-  out.file.model = fit_classifier(train, options);
+  out.file.model = fit_classifier(train, options, backend);
   out.held_out = report(out.file.model, held_out, most->first);
   const ClassifierReport& r = out.held_out;
   out.file.header = {{"made_by", "govtrain " + version()},
-                     {"instruction_set", cpu_backend().instruction_set()},
+                     {"device", backend.name()},
+                     {"instruction_set", backend.instruction_set()},
                      {"classification", classifier->classification().id()},
                      {"policy", policy.policy().id()},
                      {"policy_date", date.text()},

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/hash.h"
+#include "kernels/backend.h"
 #include "tools/govtrain/classify/model_file.h"
 #include "tools/govtrain/config/run_config.h"
 
@@ -30,7 +31,8 @@ struct ClassifierExample {
 // Softmax regression from zero weights: the mean over the training documents of -log p(class). Documents are ordered
 // anew in each epoch by a random number keyed by (seed, epoch, digest), gradients are summed in that order: the result
 // does not depend on threads, nor on the order of `examples`. Throws Error unless there are two classes or more.
-LinearClassifier fit_classifier(std::vector<ClassifierExample> examples, const ClassifierOptions& options);
+LinearClassifier fit_classifier(std::vector<ClassifierExample> examples, const ClassifierOptions& options,
+                                Backend& backend);
 
 // How a classifier does on documents that it has not seen.
 struct ClassifierReport {

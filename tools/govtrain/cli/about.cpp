@@ -14,6 +14,7 @@
 #include "core/parallel.h"
 #include "kernels/backend.h"
 #include "tools/govtrain/base/build_info.h"
+#include "tools/govtrain/base/device.h"
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/cli/commands.h"
 #include "tools/govtrain/cli/program.h"
@@ -49,7 +50,7 @@ int print_env() {
   fmt::print("{:<16}{}\n", "instruction set", cpu_backend().instruction_set());
   fmt::print("{:<16}{}\n", "threads", thread_count());
   fmt::print("{:<16}{}\n", "memory", memory_text());
-  fmt::print("{:<16}cpu\n", "devices");
+  fmt::print("{:<16}{}\n", "devices", devices_text());
   fmt::print("{:<16}{}\n", "openssl", OpenSSL_version(OPENSSL_VERSION_STRING));
   fmt::print("{:<16}{}\n", "zstd", ZSTD_versionString());
   fmt::print("{:<16}{}\n", "zlib", zlibVersion());

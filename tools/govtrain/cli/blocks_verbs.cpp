@@ -22,7 +22,7 @@ struct LearnArgs {
 int learn(const LearnArgs& args) {
   FileSystem& fs = real_file_system();
   if (fs.exists(args.out)) throw Failure(exit_usage, args.out + " exists; name another file");
-  const auto file = read_config(*args.config);
+  const auto file = read_config(*args.config, true);
   MeasureOptions options;
   options.unit = args.unit;
   options.ranges = args.ranges;

@@ -154,7 +154,7 @@ std::string share(int64_t part, int64_t whole) {
 int train(TrainArgs& args) {
   FileSystem& fs = real_file_system();
   if (fs.exists(args.out)) throw Failure(exit_usage, args.out + " exists; name another file");
-  const auto file = read_config(*args.config);
+  const auto file = read_config(*args.config, true);
   if (file->config.run.threads > 0) set_thread_count(static_cast<int>(file->config.run.threads));
   if (args.options.ngrams.shortest > args.options.ngrams.longest)
     throw Failure(exit_usage, fmt::format("--shortest {} is greater than --longest {}", args.options.ngrams.shortest,

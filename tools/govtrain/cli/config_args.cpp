@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "tools/govtrain/base/device.h"
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/cli/terminal.h"
 
@@ -15,8 +16,9 @@ std::shared_ptr<ConfigArgs> add_config_args(CLI::App& app) {
   return args;
 }
 
-std::unique_ptr<RunConfigFile> read_config(const ConfigArgs& args) {
+std::unique_ptr<RunConfigFile> read_config(const ConfigArgs& args, bool computes) {
   auto file = read_run_config(args.path, args.overrides);
+  if (computes) check_device(file->config.run.device, file->loaded.where("run.device"), file->diagnostics);
   settle(file->diagnostics, "Nothing was started.");
   return file;
 }

@@ -19,8 +19,8 @@ struct ConfigArgs {
 std::shared_ptr<ConfigArgs> add_config_args(CLI::App& app);
 
 // Reads and checks; warnings go to standard error. With errors it prints them all and throws an already reported
-// Failure (exit_usage).
-std::unique_ptr<RunConfigFile> read_config(const ConfigArgs& args);
+// Failure (exit_usage). `computes`: the verb needs the device that run.device names.
+std::unique_ptr<RunConfigFile> read_config(const ConfigArgs& args, bool computes = false);
 
 // Prints the messages; throws an already reported Failure when there are errors, with `consequence` in the last line:
 // "Nothing was started."

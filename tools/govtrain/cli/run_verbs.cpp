@@ -7,6 +7,7 @@
 
 #include "core/parallel.h"
 #include "routing/check.h"
+#include "tools/govtrain/base/device.h"
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/cli/commands.h"
 #include "tools/govtrain/cli/config_args.h"
@@ -24,9 +25,11 @@
 namespace govtrain {
 namespace {
 
-// Files that the configuration names, and the policy: into the same list as the problems of the configuration itself.
+// The device and the files that the configuration names, and the policy: into the same list as the problems of the
+// configuration itself.
 std::optional<BoundPolicy> check_files(RunConfigFile& file) {
   const RunConfig& c = file.config;
+  check_device(c.run.device, file.loaded.where("run.device"), file.diagnostics);
   for (const std::string& input : c.data.inputs)
     if (!std::filesystem::exists(input))
       file.diagnostics.error(file.loaded.where("data.inputs"),
@@ -98,7 +101,7 @@ int run(ConfigArgs config, const RunArgs& args) {
 }
 
 int eval(const ConfigArgs& args, const std::string& checkpoint) {
-  const auto file = read_config(args);
+  const auto file = read_config(args, true);
   if (file->config.run.threads > 0) set_thread_count(static_cast<int>(file->config.run.threads));
   FileSystem& fs = real_file_system();
   const std::string folder = checkpoint_folder(checkpoint.empty() ? file->config.run.out : checkpoint);
@@ -109,7 +112,7 @@ int eval(const ConfigArgs& args, const std::string& checkpoint) {
   if (!state.dataset_key.empty() && state.dataset_key != session.prepared.key)
     fmt::print(stderr, "warning: {} was trained on other data ({}) than this configuration's ({})\n", folder,
                state.dataset_key, session.prepared.key);
-  const auto model = require(load_model(fs, folder));
+  const auto model = require(load_model(fs, folder, session.backend.allocator()));
   if (model->config().vocab != session.dataset.tokenizer().vocab_size())
     throw Failure(exit_data, fmt::format("{} has a vocabulary of {}, the data has {}", folder, model->config().vocab,
                                          session.dataset.tokenizer().vocab_size()));
@@ -129,7 +132,7 @@ int eval(const ConfigArgs& args, const std::string& checkpoint) {
 }
 
 struct SampleArgs {
-  std::string model;
+  std::string model, device = "auto";
   std::vector<std::string> prompts = {""};
   int64_t tokens = 100, top_k = 0, seed = 1;
   double temperature = 0.8;
@@ -138,7 +141,8 @@ struct SampleArgs {
 int sample(const SampleArgs& args) {
   FileSystem& fs = real_file_system();
   const std::string folder = checkpoint_folder(args.model);
-  const auto model = require(load_model(fs, folder));
+  Backend& backend = device_backend(args.device, {"--device"});
+  const auto model = require(load_model(fs, folder, backend.allocator()));
   const auto tokenizer = require(load_tokenizer_from(fs, folder));
   if (model->config().vocab != tokenizer->vocab_size())
     throw Failure(exit_data, fmt::format("{}: the model has a vocabulary of {}, the tokenizer of {}", folder,
@@ -149,7 +153,7 @@ int sample(const SampleArgs& args) {
   options.top_k = args.top_k;
   options.seed = static_cast<uint64_t>(args.seed);
   bool first = true;
-  for (const TextSample& text : write_text(*model, cpu_backend(), *tokenizer, args.prompts, options)) {
+  for (const TextSample& text : write_text(*model, backend, *tokenizer, args.prompts, options)) {
     fmt::print("{}{}{}\n", first ? "" : "\n", bold(text.prompt, stdout), printable(text.text));
     first = false;
   }
@@ -216,6 +220,9 @@ Verb sample_verb() {
             app.add_option("--seed", args->seed, "The same seed writes the same text (default 1)")
                 ->type_name("N")
                 ->check(CLI::NonNegativeNumber);
+            app.add_option("--device", args->device, "auto (default), cpu or cuda")
+                ->type_name("DEVICE")
+                ->check(CLI::IsMember(device_names()));
             return [args] { return sample(*args); };
           }};
 }

@@ -52,6 +52,12 @@ std::string run_text(const json& r) {
       r.value("data", json::object()).value("documents", 0), r.value("data", json::object()).value("tokens", 0));
 }
 
+std::string device_text(const json& r) {
+  const json before = r.value("before", json::object());
+  return fmt::format("goes on with {} {}, until here {} {}", member(r, "device"), member(r, "instruction_set"),
+                     member(before, "device"), member(before, "instruction_set"));
+}
+
 std::string policy_text(const json& r) {
   if (r.contains("part") && r.contains("text"))
     return fmt::format("{}, part {} of its text", member(r, "id"), r.at("part").dump());
@@ -120,6 +126,7 @@ std::string dated_text(const json& r) {
 std::string event_text(const ControlRecord& record) {
   const json& r = record.payload;
   if (record.kind == "run") return run_text(r);
+  if (record.kind == "device" && r.value("before", json()).is_object()) return device_text(r);
   if (record.kind == "policy") return policy_text(r);
   if (record.kind == "classes") return members(r, {"text", "models"});
   if (record.kind == "ckpt") return ckpt_text(r);

@@ -8,6 +8,7 @@
 #include "core/config/render.h"
 #include "core/file.h"
 #include "routing/granularity.h"
+#include "tools/govtrain/base/device.h"
 
 namespace govtrain {
 namespace {
@@ -26,7 +27,8 @@ void describe_run(Schema& s, RunConfig& c) {
              .min = 0,
              .max = 1024,
              .also_called = {"workers", "num_threads"}});
-  s.text("run.device", c.run.device, {.doc = "Device to compute on.", .choices = {"auto", "cpu"}});
+  s.text("run.device", c.run.device,
+         {.doc = "Device to compute on; auto is cuda where there is a device, else cpu.", .choices = device_names()});
   s.text(
       "run.resume", c.run.resume,
       {.doc =

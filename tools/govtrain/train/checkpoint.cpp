@@ -290,7 +290,7 @@ Result<TrainerState> load_trainer_state(FileSystem& fs, const std::string& folde
   }
 }
 
-Result<std::unique_ptr<Transformer>> load_model(FileSystem& fs, const std::string& folder) {
+Result<std::unique_ptr<Transformer>> load_model(FileSystem& fs, const std::string& folder, Allocator& allocator) {
   const Result<std::string> config = fs.read(join_path(folder, "config.json"));
   if (!config.ok()) return config.status();
   const auto tensors = read_tensors(join_path(folder, "model.safetensors"));
@@ -303,7 +303,7 @@ Result<std::unique_ptr<Transformer>> load_model(FileSystem& fs, const std::strin
       throw Error("config.json", "a model of {} parameters, but model.safetensors holds {}", shape.parameter_count(),
                   elements);
     }
-    auto model = std::make_unique<Transformer>(shape, 0);
+    auto model = std::make_unique<Transformer>(shape, 0, allocator);
     import_tensors(*model, tensors.value());
     return model;
   } catch (const Error& e) {

@@ -86,8 +86,9 @@ class CheckpointStore {
 // Checks the digests in DONE, then reads. `corrupt` names the file and what is wrong.
 Status verify_checkpoint_folder(FileSystem& fs, const std::string& folder);
 Result<TrainerState> load_trainer_state(FileSystem& fs, const std::string& folder);
-// Throws Error when the tensors do not fit the configuration.
-Result<std::unique_ptr<Transformer>> load_model(FileSystem& fs, const std::string& folder);
+// The model in the allocator's memory; `corrupt` when the tensors do not fit the configuration.
+Result<std::unique_ptr<Transformer>> load_model(FileSystem& fs, const std::string& folder,
+                                                Allocator& allocator = host_allocator());
 // The tensors of a safetensors file; `corrupt` when it is malformed or not of float32.
 Result<std::vector<NamedTensor>> read_tensors(const std::string& path);
 // Overwrites the values of `model` and the state of `optimizer`.

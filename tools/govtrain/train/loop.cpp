@@ -46,6 +46,7 @@ Loop::Loop(FileSystem& fs, Session& session, const std::optional<ResumePoint>& p
   } else if (point) {
     require(checkpoints_.set_aside_after(step_));
   }
+  if (point) log_events(device_change(*point, s_));
   if (s_.withheld) {
     for (json& record : s_.withheld->settle(fs_)) note_review(std::move(record));
   }

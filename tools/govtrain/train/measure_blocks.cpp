@@ -52,7 +52,7 @@ LearnedBlocks measure_blocks(FileSystem& fs, const RunConfig& config, const Meas
   if (!options.checkpoint.empty()) {
     const std::string folder = checkpoint_folder(options.checkpoint);
     require(verify_checkpoint_folder(fs, folder));
-    loaded = require(load_model(fs, folder));
+    loaded = require(load_model(fs, folder, session.backend.allocator()));
     loaded->parameters().assign_blocks(session.blocks);
     out.model = hex(sha256(require(fs.read(join_path(folder, "model.safetensors")))));
   }

@@ -13,6 +13,7 @@ RunLogOptions log_options(const RunConfig& config) {
 void publish_checkpoint(CheckpointStore& store, RunLog* log, const Session& session, TrainerState state,
                         const std::vector<ControlRecord>& before) {
   state.log_size = log != nullptr ? log->size() + before.size() + 1 : 0;  // with the ckpt record
+  state.parts[device_part] = device_record(session);
   std::map<std::string, std::vector<SafetensorsInput>> tensors;
   if (session.withheld) {
     state.parts[withheld_part] = session.withheld->part();

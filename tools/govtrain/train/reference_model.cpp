@@ -29,7 +29,7 @@ std::unique_ptr<ReferenceModel> ReferenceModel::frozen(FileSystem& fs, const std
                                                        const Tokenizer& tokenizer, int64_t context, Backend& backend) {
   if (fs.exists(join_path(folder, "DONE"))) require(verify_checkpoint_folder(fs, folder));
   const std::string weights = join_path(folder, "model.safetensors");
-  auto model = require(load_model(fs, folder));
+  auto model = require(load_model(fs, folder, backend.allocator()));
   const auto theirs = require(load_tokenizer_from(fs, folder));
   if (theirs->digest() != tokenizer.digest()) {
     throw Failure(exit_data,

@@ -13,6 +13,7 @@
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/train/adapter.h"
 #include "tools/govtrain/train/entropy_router.h"
+#include "tools/govtrain/train/run_head.h"
 #include "tools/govtrain/train/setup.h"
 #include "tools/govtrain/train/withheld.h"
 
@@ -170,6 +171,24 @@ void load_session(FileSystem& fs, const ResumePoint& point, Session& session) {
     throw Failure(exit_data, point.folder + ": " + e.what());
   }
   if (session.entropy) session.entropy->load(parts, point.folder);
+}
+
+std::vector<GovernanceEvent> device_change(const ResumePoint& point, const Session& session) {
+  const auto before = point.state.parts.find(device_part);
+  json now = device_record(session);
+  if (before == point.state.parts.end() || *before == now) return {};
+  const auto text = [](const json& r) {
+    std::vector<std::string> words;
+    for (const char* key : {"device", "instruction_set", "build"}) {
+      if (r.contains(key) && r.at(key).is_string()) words.push_back(r.at(key));
+    }
+    return fmt::format("{}", fmt::join(words, ", "));
+  };
+  std::string said = fmt::format("{} was made on {}; the run goes on with {}: other bits may follow", point.folder,
+                                 text(*before), text(now));
+  now["before"] = *before;
+  now["step"] = point.state.step + 1;
+  return {{.kind = "device", .payload = std::move(now), .text = std::move(said)}};
 }
 
 void check_lineage_covers(FileSystem& fs, const ResumePoint& point, const std::string& log_folder,

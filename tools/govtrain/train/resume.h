@@ -4,11 +4,13 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/file.h"
 #include "tools/govtrain/config/run_config.h"
 #include "tools/govtrain/data/facts.h"
 #include "tools/govtrain/train/checkpoint.h"
+#include "tools/govtrain/train/governance.h"
 #include "tools/govtrain/train/session.h"
 
 namespace govtrain {
@@ -31,6 +33,10 @@ void check_same_classification(const ResumePoint& point, const DocumentClassifie
 // keeps a state. Throws Failure unless the checkpoint was made by the same training configuration, data, policy and
 // blocks, and when its files do not fit.
 void load_session(FileSystem& fs, const ResumePoint& point, Session& session);
+
+// A "device" event for the log when the checkpoint was made by another build, device or instruction set. The run goes
+// on; its bits need not be those of a run that stayed.
+std::vector<GovernanceEvent> device_change(const ResumePoint& point, const Session& session);
 
 // Throws Failure unless the log in `log_folder` begins with the entries that the checkpoint's signed note covers.
 void check_lineage_covers(FileSystem& fs, const ResumePoint& point, const std::string& log_folder,

@@ -65,7 +65,8 @@ void refuse_unsaved_steps(FileSystem& fs, const ResumePoint& point, const std::s
   const auto visit = [&](uint64_t index, std::string_view leaf) {
     const Result<std::string> kind = leaf_kind(leaf);
     const bool harmless = kind.ok() && (kind.value() == "end" || kind.value() == "eval" || kind.value() == "review" ||
-                                        kind.value() == "ckpt" || kind.value() == "rewind" || kind.value() == "infer");
+                                        kind.value() == "ckpt" || kind.value() == "rewind" || kind.value() == "infer" ||
+                                        kind.value() == "device");
     if (!harmless) found = fmt::format("entry {}", index);
     return harmless;
   };
@@ -288,6 +289,8 @@ std::string Review::publish(const PendingUpdate& update, json r) {
   static_cast<Shadow&>(*session_->withheld).forget(update.name);
   const TrainerState& state = point_.state;
   std::vector<ControlRecord> records;
+  for (GovernanceEvent& event : device_change(point_, *session_))
+    records.push_back({event.kind, std::move(event.payload)});
   for (json& gone : gone_) records.push_back({"review", std::move(gone)});
   records.push_back({"review", std::move(r)});
   publish_checkpoint(store, log_.get(), *session_, state, records);

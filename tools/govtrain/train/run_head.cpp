@@ -31,6 +31,11 @@ json block_list(const Session& s, size_t begin, size_t end) {
 
 }  // namespace
 
+json device_record(const Session& s) {
+  return {
+      {"build", build_description()}, {"device", s.backend.name()}, {"instruction_set", s.backend.instruction_set()}};
+}
+
 json run_record(const Session& s) {
   const json config = training_config(s.config);
   const size_t count = s.blocks.names.size();
@@ -40,9 +45,6 @@ json run_record(const Session& s) {
   }
   json out = {{"version", version()},
               {"commit", git_id()},
-              {"build", build_description()},
-              {"device", s.backend.name()},
-              {"instruction_set", s.backend.instruction_set()},
               {"config", config},
               {"config_sha256", hex(sha256(config.dump()))},
               {"policy", s.policy.policy().id()},
@@ -55,6 +57,7 @@ json run_record(const Session& s) {
               {"parameters", s.model->parameters().elements()},
               {"block_map", map},
               {"blocks", count <= blocks_per_record ? block_list(s, 0, count) : json::array()}};
+  out.update(device_record(s));
   if (s.classifier) {
     out["classification"] = {{"id", s.classifier->classification().id()}, {"sha256", s.classifier->sha256()}};
   }

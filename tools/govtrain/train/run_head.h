@@ -15,6 +15,10 @@ namespace govtrain {
 // Version, compiler, instruction set, device, seed, configuration, data and tokenizer digests, blocks. No wall clock,
 // host, thread count or path.
 nlohmann::json run_record(const Session& session);
+// What may change the bits beside sources and configuration: build, device, instruction set. In the run record, and in
+// the state of checkpoints as the part `device_part`.
+inline constexpr const char* device_part = "device";
+nlohmann::json device_record(const Session& session);
 // Names and elements of the blocks when they do not fit into the run record: "first" and "blocks" each.
 std::vector<nlohmann::json> block_records(const Session& session);
 // Throws Failure when a record of this many blocks could exceed what an entry of the log can hold.

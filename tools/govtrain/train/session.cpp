@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "kernels/backend.h"
+#include "tools/govtrain/base/device.h"
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/config/blocks_config.h"
 #include "tools/govtrain/config/policy_needs.h"
@@ -140,7 +141,7 @@ PrepareReport prepare_data(FileSystem& fs, const RunConfig& config, const BoundP
 
 Session::Session(FileSystem& fs, const RunConfig& run_config, const Date& day, const nlohmann::json& part)
     : config(run_config),
-      backend(cpu_backend()),
+      backend(device_backend(run_config.run.device)),
       date(day),
       policy(starting_policy(run_config, day, part)),
       classifier(classification_of(run_config)),
