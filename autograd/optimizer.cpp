@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "autograd/factors.h"
 #include "core/error.h"
 
 namespace govtrain {
@@ -43,47 +44,38 @@ Optimizer::Optimizer(ParameterSet& set, Backend& backend, OptimizerOptions optio
 
 std::vector<bool> Optimizer::step(double lr) {
   std::vector<bool> stepped(static_cast<size_t>(set_->blocks()), false);
+  const auto rate = static_cast<float>(lr);
+  std::vector<Tensor> gradients;  // of each parameter, kept until the update is queued
+  std::vector<SgdUpdate> sgd;
+  std::vector<AdamUpdate> adam;
   for (size_t i = 0; i < set_->size(); ++i) {
     Parameter& p = (*set_)[i];
-    Tensor gradient = drives_ == Drives::model ? p.grad() : p.withheld();
+    Slot& slot = slots_[i];
+    gradients.push_back(drives_ == Drives::model ? p.grad() : p.withheld());
+    Tensor& gradient = gradients.back();
+    const bool decays = drives_ == Drives::model && (!p.is_vector() || options_.decay_vectors);
+    const float decay = decays ? options_.weight_decay : 0.0f;
     for (size_t k = 0; k < p.slices().size(); ++k) {
       const bool touched = drives_ == Drives::model ? p.touched(k) : p.withholds(k);
       if (!touched && options_.untouched == Untouched::skip) continue;
       if (!gradient.defined()) gradient = Tensor::zeros(p.rows(), p.cols(), backend_->allocator());  // none so far
-      step_slice(p, gradient, slots_[i], k, static_cast<float>(lr));
-      stepped[static_cast<size_t>(p.slices()[k].block)] = true;
+      const Parameter::Slice& s = p.slices()[k];
+      const auto at = [&](const Tensor& t) { return t.defined() ? rectangle(t, s).data : nullptr; };
+      const MutView value = rectangle(drives_ == Drives::model ? p.value() : slot.moved, s);
+      const int64_t t = ++slot.steps[k];
+      if (options_.kind == OptimizerKind::sgd) {
+        const SgdOptions o{rate, options_.momentum, options_.dampening, decay, options_.nesterov, t == 1};
+        sgd.push_back({value, at(gradient), at(slot.first), o});
+      } else {
+        const bool decoupled = options_.kind == OptimizerKind::adamw;
+        const AdamOptions o{rate, options_.beta1, options_.beta2, options_.eps, decay, decoupled, t};
+        adam.push_back({value, at(gradient), at(slot.first), at(slot.second), o});
+      }
+      stepped[static_cast<size_t>(s.block)] = true;
     }
   }
+  options_.kind == OptimizerKind::sgd ? backend_->sgd(sgd) : backend_->adam(adam);
   return stepped;
-}
-
-void Optimizer::step_slice(Parameter& p, const Tensor& gradient, Slot& slot, size_t k, float lr) {
-  const Parameter::Slice& s = p.slices()[k];
-  const int64_t t = ++slot.steps[k];
-  const bool decays = drives_ == Drives::model && (!p.is_vector() || options_.decay_vectors);
-  const float decay = decays ? options_.weight_decay : 0.0f;
-  Tensor& value = drives_ == Drives::model ? p.value() : slot.moved;
-  const auto range = [&](int64_t begin, size_t n) {
-    const auto at = [&](const Tensor& x) {
-      return x.defined() ? std::span<float>(x.data() + begin, n) : std::span<float>();
-    };
-    const std::span<const float> grad(gradient.data() + begin, n);
-    if (options_.kind == OptimizerKind::sgd) {
-      backend_->sgd(at(value), grad, at(slot.first),
-                    {lr, options_.momentum, options_.dampening, decay, options_.nesterov, t == 1});
-    } else {
-      backend_->adam(
-          at(value), grad, at(slot.first), at(slot.second),
-          {lr, options_.beta1, options_.beta2, options_.eps, decay, options_.kind == OptimizerKind::adamw, t});
-    }
-  };
-  if (s.col_begin == 0 && s.col_end == p.cols()) {
-    range(s.row_begin * p.cols(), static_cast<size_t>((s.row_end - s.row_begin) * p.cols()));
-  } else {
-    for (int64_t r = s.row_begin; r < s.row_end; ++r) {
-      range(r * p.cols() + s.col_begin, static_cast<size_t>(s.col_end - s.col_begin));
-    }
-  }
 }
 
 OptimizerState Optimizer::export_state() const {

@@ -60,7 +60,8 @@ class Optimizer {
   // `set` and `backend` must outlive it. Blocks must be assigned before. Throws Error on options out of range.
   Optimizer(ParameterSet& set, Backend& backend, OptimizerOptions options, Drives drives = Drives::model);
 
-  // One step with the gradients that the set holds. Returns, per block, whether it was stepped.
+  // One step with the gradients that the set holds, in one call of the backend. Returns, per block, whether it was
+  // stepped.
   std::vector<bool> step(double lr);
 
   const OptimizerOptions& options() const { return options_; }
@@ -76,7 +77,6 @@ class Optimizer {
     Tensor moved;   // displacement; undefined when the model is driven
     std::vector<int64_t> steps;
   };
-  void step_slice(Parameter& p, const Tensor& gradient, Slot& slot, size_t k, float lr);
 
   ParameterSet* set_;
   Backend* backend_;

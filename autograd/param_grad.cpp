@@ -9,17 +9,6 @@
 namespace govtrain {
 namespace {
 
-// Calls body(contiguous span) over the slice, row by row unless the rows are whole.
-template <class Body>
-void for_spans(const Tensor& t, const Parameter::Slice& s, Body body) {
-  const MutView v = rectangle(t, s);
-  if (v.contiguous()) {
-    body(std::span<float>(v.data, static_cast<size_t>(v.size())));
-  } else {
-    for (int64_t r = 0; r < v.rows; ++r) body(std::span<float>(v.row(r), static_cast<size_t>(v.cols)));
-  }
-}
-
 Tensor zeros_like(const Parameter& p, Backend& backend) {
   return Tensor::zeros(p.rows(), p.cols(), backend.allocator());
 }
@@ -273,11 +262,12 @@ void ProfileGroups::fold(Parameter& p, size_t slice, float weight, bool withheld
     p.withholds_[slice] = true;
   }
   if (weight != 0.0f) {
-    if (weight != 1.0f) for_spans(p.group_, s, [&](std::span<float> g) { backend.scale(g, weight); });
+    const Scaling weighted{sum, weight};
+    if (weight != 1.0f) backend.scale({&weighted, 1});
     backend.accumulate(sum, rectangle(p.grad_, s));
     p.touched_[slice] = true;
   }
-  for_spans(p.group_, s, [&](std::span<float> g) { backend.fill(g, 0.0f); });
+  backend.fill({&sum, 1}, 0.0f);
   p.grouped_[slice] = false;
 }
 
@@ -307,100 +297,119 @@ std::vector<double> ParamGrad::realised_norms() const {
   return out;
 }
 
+namespace {
+
+bool any(const std::vector<bool>& flags) { return std::find(flags.begin(), flags.end(), true) != flags.end(); }
+
+void clear(std::vector<bool>& flags) { flags.assign(flags.size(), false); }
+
+}  // namespace
+
 void zero_grad(ParameterSet& set, Backend& backend) {
+  std::vector<MutView> changed;  // the others are still 0
   for (size_t i = 0; i < set.size(); ++i) {
     Parameter& p = set[i];
-    if (std::find(p.grouped_.begin(), p.grouped_.end(), true) != p.grouped_.end()) {
-      backend.fill({p.group_.data(), static_cast<size_t>(p.group_.size())}, 0.0f);
-      p.grouped_.assign(p.grouped_.size(), false);
-    }
-    if (std::find(p.touched_.begin(), p.touched_.end(), true) == p.touched_.end()) continue;  // still 0
-    backend.fill({p.grad_.data(), static_cast<size_t>(p.grad_.size())}, 0.0f);
-    p.touched_.assign(p.touched_.size(), false);
+    if (any(p.grouped_)) changed.push_back(p.group_.view());
+    if (any(p.touched_)) changed.push_back(p.grad_.view());
+    clear(p.grouped_);
+    clear(p.touched_);
   }
+  backend.fill(changed, 0.0f);
 }
 
 void zero_withheld(ParameterSet& set, Backend& backend) {
+  std::vector<MutView> changed;
   for (size_t i = 0; i < set.size(); ++i) {
     Parameter& p = set[i];
-    if (std::find(p.withholds_.begin(), p.withholds_.end(), true) == p.withholds_.end()) continue;  // still 0
-    backend.fill({p.withheld_.data(), static_cast<size_t>(p.withheld_.size())}, 0.0f);
-    p.withholds_.assign(p.withholds_.size(), false);
+    if (any(p.withholds_)) changed.push_back(p.withheld_.view());
+    clear(p.withholds_);
   }
+  backend.fill(changed, 0.0f);
 }
 
 namespace {
 
-// Calls body(slice number, slice, its block's clip) for the slices that `present` holds of parameter p.
-template <class Body>
-void for_present(const Parameter& p, const std::vector<bool>& present, std::vector<BlockClip>& clips, Body body) {
-  for (size_t k = 0; k < present.size(); ++k) {
-    const Parameter::Slice& s = p.slices()[k];
-    if (present[k]) body(k, s, clips[static_cast<size_t>(s.block)]);
+// A slice of a gradient that something was added to.
+struct Clipped {
+  Parameter* parameter;
+  size_t slice;
+  MutView at;
+  size_t block;
+};
+
+// Norms and factors of the blocks that the pieces belong to.
+std::vector<BlockClip> measure(const std::vector<Clipped>& pieces, int blocks, Backend& backend, double max_norm) {
+  std::vector<BlockClip> clips(static_cast<size_t>(blocks));
+  std::vector<View> at;
+  std::vector<int32_t> into;
+  for (const Clipped& p : pieces) {
+    at.push_back(p.at);
+    into.push_back(static_cast<int32_t>(p.block));
   }
-}
-
-void add_squares(const Tensor& grad, const Parameter::Slice& s, Backend& backend, BlockClip& clip) {
-  for_spans(grad, s, [&](std::span<float> g) { clip.norm += backend.sum_of_squares(g); });
-}
-
-void scale_slice(const Tensor& grad, const Parameter::Slice& s, Backend& backend, const BlockClip& clip) {
-  if (clip.factor == 1.0f) return;
-  for_spans(grad, s, [&](std::span<float> g) { backend.scale(g, clip.factor); });
-}
-
-// From sums of squares to norms and factors.
-void settle(std::vector<BlockClip>& clips, double max_norm) {
-  for (BlockClip& clip : clips) {
-    clip.norm = std::sqrt(clip.norm);
-    const double factor = max_norm > 0 ? max_norm / (clip.norm + 1e-6) : 1.0;
-    if (factor < 1.0) clip.factor = static_cast<float>(factor);
+  const Buffer<double> squares(std::vector<double>(clips.size(), 0.0), backend.allocator());
+  backend.add_squares(at, into, squares.span());
+  const std::vector<double> sums = squares.host();
+  for (size_t b = 0; b < clips.size(); ++b) {
+    clips[b].norm = std::sqrt(sums[b]);
+    const double factor = max_norm > 0 ? max_norm / (clips[b].norm + 1e-6) : 1.0;
+    if (factor < 1.0) clips[b].factor = static_cast<float>(factor);
   }
+  return clips;
+}
+
+std::vector<Scaling> scalings(const std::vector<Clipped>& pieces, const std::vector<BlockClip>& clips) {
+  std::vector<Scaling> out;
+  for (const Clipped& p : pieces) {
+    if (clips[p.block].factor != 1.0f) out.push_back({p.at, clips[p.block].factor});
+  }
+  return out;
 }
 
 }  // namespace
 
 std::vector<BlockClip> clip_blocks(ParameterSet& set, Backend& backend, double max_norm) {
-  std::vector<BlockClip> out(static_cast<size_t>(set.blocks()));
-  const auto for_touched = [&](auto body) {
-    for (size_t i = 0; i < set.size(); ++i) {
-      Parameter& p = set[i];
-      for_present(p, p.touched_, out, [&](size_t, const auto& s, BlockClip& clip) { body(p.grad_, s, backend, clip); });
+  std::vector<Clipped> touched;
+  for (size_t i = 0; i < set.size(); ++i) {
+    Parameter& p = set[i];
+    for (size_t k = 0; k < p.slices_.size(); ++k) {
+      const Parameter::Slice& s = p.slices_[k];
+      if (p.touched_[k]) touched.push_back({&p, k, rectangle(p.grad_, s), static_cast<size_t>(s.block)});
     }
-  };
-  for_touched(add_squares);
-  settle(out, max_norm);
-  for_touched(scale_slice);
-  return out;
+  }
+  std::vector<BlockClip> clips = measure(touched, set.blocks(), backend, max_norm);
+  backend.scale(scalings(touched, clips));
+  return clips;
 }
 
 std::vector<BlockClip> clip_withheld(ParameterSet& set, Backend& backend, double max_norm) {
-  std::vector<BlockClip> out(static_cast<size_t>(set.blocks()));
-  const auto for_withheld = [&](auto body) {
-    for (size_t i = 0; i < set.size(); ++i) {
-      Parameter& p = set[i];
-      for_present(p, p.withholds_, out, [&](size_t k, const auto& s, BlockClip& clip) { body(p, k, s, clip); });
+  std::vector<Clipped> kept;
+  for (size_t i = 0; i < set.size(); ++i) {
+    Parameter& p = set[i];
+    for (size_t k = 0; k < p.withholds_.size(); ++k) {
+      const Parameter::Slice& s = p.slices_[k];
+      if (p.withholds_[k]) kept.push_back({&p, k, rectangle(p.withheld_, s), static_cast<size_t>(s.block)});
     }
-  };
-  for_withheld(
-      [&](Parameter& p, size_t, const auto& s, BlockClip& clip) { add_squares(p.withheld_, s, backend, clip); });
-  settle(out, max_norm);
-  for_withheld([&](Parameter& p, size_t k, const auto& s, const BlockClip& clip) {
-    if (std::isfinite(clip.norm)) {
-      scale_slice(p.withheld_, s, backend, clip);
-    } else {
-      for_spans(p.withheld_, s, [&](std::span<float> g) { backend.fill(g, 0.0f); });
-      p.withholds_[k] = false;
-    }
+  }
+  std::vector<BlockClip> clips = measure(kept, set.blocks(), backend, max_norm);
+  std::vector<MutView> lost;
+  std::erase_if(kept, [&](const Clipped& c) {
+    if (std::isfinite(clips[c.block].norm)) return false;
+    lost.push_back(c.at);
+    c.parameter->withholds_[c.slice] = false;
+    return true;
   });
-  return out;
+  backend.scale(scalings(kept, clips));
+  backend.fill(lost, 0.0f);
+  return clips;
 }
 
 void set_gradient(ParameterSet& set, Backend& backend, std::span<const Tensor> gradient, float scale) {
   if (gradient.size() != set.size()) {
     throw Error("param_grad", "set_gradient; expected {} tensors, got {}", set.size(), gradient.size());
   }
-  std::vector<bool> touched(static_cast<size_t>(set.blocks()), false);
+  std::vector<Scaling> scaled;
+  std::vector<View> pieces;
+  std::vector<int32_t> into;
   for (size_t i = 0; i < set.size(); ++i) {
     Parameter& p = set[i];
     const Tensor& from = gradient[i];
@@ -410,16 +419,19 @@ void set_gradient(ParameterSet& set, Backend& backend, std::span<const Tensor> g
     }
     if (!p.grad_.defined()) p.grad_ = zeros_like(p, backend);
     p.grad_.assign(from.host().values());
-    backend.scale({p.grad_.data(), static_cast<size_t>(p.grad_.size())}, scale);
+    scaled.push_back({p.grad_.view(), scale});
     for (const Parameter::Slice& s : p.slices_) {
-      for_spans(p.grad_, s, [&](std::span<float> g) {
-        if (backend.sum_of_squares(g) != 0) touched[static_cast<size_t>(s.block)] = true;
-      });
+      pieces.push_back(rectangle(p.grad_, s));
+      into.push_back(s.block);
     }
   }
+  backend.scale(scaled);
+  const Buffer<double> squares(std::vector<double>(static_cast<size_t>(set.blocks()), 0.0), backend.allocator());
+  backend.add_squares(pieces, into, squares.span());
+  const std::vector<double> sums = squares.host();
   for (size_t i = 0; i < set.size(); ++i) {
     Parameter& p = set[i];
-    for (size_t k = 0; k < p.slices_.size(); ++k) p.touched_[k] = touched[static_cast<size_t>(p.slices_[k].block)];
+    for (size_t k = 0; k < p.slices_.size(); ++k) p.touched_[k] = sums[static_cast<size_t>(p.slices_[k].block)] != 0;
   }
 }
 

@@ -75,6 +75,27 @@ struct SgdOptions {
   bool first;  // first step of this parameter: the momentum buffer is set to the gradient
 };
 
+// A rectangle of a parameter that is stepped. What stands beside `value` has its shape and stride.
+struct AdamUpdate {
+  MutView value;
+  const float* grad;
+  float* m;
+  float* v;
+  AdamOptions options;
+};
+
+struct SgdUpdate {
+  MutView value;
+  const float* grad;
+  float* momentum;  // not looked at when options.momentum is 0
+  SgdOptions options;
+};
+
+struct Scaling {
+  MutView x;
+  float factor;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -149,16 +170,22 @@ class Backend {
   virtual void cross_entropy(MutView logits, std::span<const int32_t> target, const Rows& rows, bool dlogits_in_place,
                              std::span<double> loss, std::span<float> row_loss) = 0;
 
-  // ---- optimizers (optimizer.cpp); elementwise on n values, the published rules as PyTorch states them ----
-  virtual void adam(std::span<float> value, std::span<const float> grad, std::span<float> m, std::span<float> v,
-                    const AdamOptions& o) = 0;
-  virtual void sgd(std::span<float> value, std::span<const float> grad, std::span<float> momentum,
-                   const SgdOptions& o) = 0;
+  // ---- many pieces at once: an optimizer's step, clipping, clearing ----
+  // The pieces of a list must not overlap. Every element has the bits that it has in a list of its piece alone.
+  // Optimizers (optimizer.cpp): elementwise, the published rules as PyTorch states them.
+  virtual void adam(std::span<const AdamUpdate> updates) = 0;
+  virtual void sgd(std::span<const SgdUpdate> updates) = 0;
+  virtual void scale(std::span<const Scaling> pieces) = 0;  // x *= factor
+  virtual void fill(std::span<const MutView> pieces, float value) = 0;
+  // Adds the squares of x[i] to sum[into[i]], piece after piece; in double, in an order that the shapes decide. `sum`
+  // lies in the memory of allocator().
+  virtual void add_squares(std::span<const View> x, std::span<const int32_t> into, std::span<double> sum) = 0;
 
-  // ---- small helpers ----
-  virtual double sum_of_squares(std::span<const float> x) = 0;  // in double, fixed order
-  virtual void scale(std::span<float> x, float factor) = 0;     // x *= factor
-  virtual void fill(std::span<float> x, float value) = 0;
+  // The same for one array of values.
+  void scale(std::span<float> x, float factor);
+  void fill(std::span<float> x, float value);
+  double sum_of_squares(std::span<const float> x);
+
   // First row of x with a value that is not finite, or -1.
   virtual int64_t first_non_finite_row(View x) = 0;
 };

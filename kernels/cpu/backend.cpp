@@ -9,6 +9,13 @@
 namespace govtrain {
 namespace {
 
+// body(place of the first element, how many) over the runs of elements that lie side by side.
+template <class Body>
+void for_runs(View shape, const Body& body) {
+  if (shape.contiguous()) return body(int64_t{0}, static_cast<size_t>(shape.size()));
+  for (int64_t r = 0; r < shape.rows; ++r) body(r * shape.ld, static_cast<size_t>(shape.cols));
+}
+
 class CpuBackend final : public Backend {
  public:
   CpuBackend() {
@@ -78,18 +85,37 @@ class CpuBackend final : public Backend {
     cpu::cross_entropy(logits, target, rows, dlogits_in_place, loss, row_loss);
   }
 
-  void adam(std::span<float> value, std::span<const float> grad, std::span<float> m, std::span<float> v,
-            const AdamOptions& o) override {
-    cpu::adam(value, grad, m, v, o);
+  void adam(std::span<const AdamUpdate> updates) override {
+    for (const AdamUpdate& u : updates) {
+      for_runs(u.value, [&](int64_t at, size_t n) {
+        cpu::adam({u.value.data + at, n}, {u.grad + at, n}, {u.m + at, n}, {u.v + at, n}, u.options);
+      });
+    }
   }
-  void sgd(std::span<float> value, std::span<const float> grad, std::span<float> momentum,
-           const SgdOptions& o) override {
-    cpu::sgd(value, grad, momentum, o);
+  void sgd(std::span<const SgdUpdate> updates) override {
+    for (const SgdUpdate& u : updates) {
+      for_runs(u.value, [&](int64_t at, size_t n) {
+        const std::span<float> momentum = u.momentum == nullptr ? std::span<float>() : std::span(u.momentum + at, n);
+        cpu::sgd({u.value.data + at, n}, {u.grad + at, n}, momentum, u.options);
+      });
+    }
   }
-
-  double sum_of_squares(std::span<const float> x) override { return cpu::sum_of_squares(x); }
-  void scale(std::span<float> x, float factor) override { cpu::scale(x, factor); }
-  void fill(std::span<float> x, float value) override { cpu::fill(x, value); }
+  void scale(std::span<const Scaling> pieces) override {
+    for (const Scaling& p : pieces) {
+      for_runs(p.x, [&](int64_t at, size_t n) { cpu::scale({p.x.data + at, n}, p.factor); });
+    }
+  }
+  void fill(std::span<const MutView> pieces, float value) override {
+    for (const MutView& x : pieces) {
+      for_runs(x, [&](int64_t at, size_t n) { cpu::fill({x.data + at, n}, value); });
+    }
+  }
+  void add_squares(std::span<const View> x, std::span<const int32_t> into, std::span<double> sum) override {
+    for (size_t i = 0; i < x.size(); ++i) {
+      double& total = sum[static_cast<size_t>(into[i])];
+      for_runs(x[i], [&](int64_t at, size_t n) { total += cpu::sum_of_squares({x[i].data + at, n}); });
+    }
+  }
   int64_t first_non_finite_row(View x) override { return cpu::first_non_finite_row(x); }
 };
 

@@ -1,7 +1,9 @@
 #include "kernels/cuda/backend.h"
 
+#include <algorithm>
 #include <map>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -22,7 +24,17 @@ using cuda::Packet;
 using cuda::Scratch;
 
 const float* pointer(std::span<const float> s) { return s.empty() ? nullptr : s.data(); }
-MutView flat(std::span<float> s) { return {s.data(), 1, static_cast<int64_t>(s.size())}; }
+
+// Blocks of the grid before each piece, and all of them.
+template <class Piece>
+std::vector<int32_t> blocks_of(const std::vector<Piece>& pieces) {
+  std::vector<int32_t> first = {0};
+  for (const Piece& p : pieces) {
+    const int64_t parts = (p.at.size() + cuda::kPart - 1) / cuda::kPart;
+    first.push_back(first.back() + static_cast<int32_t>(parts));
+  }
+  return first;
+}
 
 // What decides the bits beside the source.
 std::string description(const cudaDeviceProp& p) {
@@ -170,25 +182,48 @@ class CudaBackend final : public Backend {
     if (!loss.empty()) device_.allocator.read(loss.data(), sums.get(), loss.size_bytes());
   }
 
-  void adam(std::span<float> value, std::span<const float> grad, std::span<float> m, std::span<float> v,
-            const AdamOptions& o) override {
-    cuda::adam(value.data(), grad.data(), m.data(), v.data(), static_cast<int64_t>(value.size()), o, device_.stream);
+  void adam(std::span<const AdamUpdate> updates) override {
+    std::vector<cuda::AdamPiece> pieces;
+    for (const AdamUpdate& u : updates) pieces.push_back(cuda::piece_of(u));
+    with_pieces(pieces, [&](const auto& all) { cuda::adam(all, device_.stream); });
   }
-  void sgd(std::span<float> value, std::span<const float> grad, std::span<float> momentum,
-           const SgdOptions& o) override {
-    cuda::sgd(value.data(), grad.data(), momentum.data(), static_cast<int64_t>(value.size()), o, device_.stream);
+  void sgd(std::span<const SgdUpdate> updates) override {
+    std::vector<cuda::SgdPiece> pieces;
+    for (const SgdUpdate& u : updates) pieces.push_back(cuda::piece_of(u));
+    with_pieces(pieces, [&](const auto& all) { cuda::sgd(all, device_.stream); });
   }
-
-  double sum_of_squares(std::span<const float> x) override {
-    const auto n = static_cast<int64_t>(x.size());
-    const Scratch<double> parts(device_, cuda::reduce_parts(n) + 1);
-    cuda::sum_of_squares(x.data(), n, parts.get() + 1, parts.get(), device_.stream);
-    double sum = 0.0;
-    device_.allocator.read(&sum, parts.get(), sizeof(sum));
-    return sum;
+  void scale(std::span<const Scaling> pieces) override {
+    std::vector<cuda::ScalePiece> all;
+    for (const Scaling& p : pieces) all.push_back({p.x, p.factor});
+    with_pieces(all, [&](const auto& list) { cuda::scale(list, device_.stream); });
   }
-  void scale(std::span<float> x, float factor) override { cuda::scale(flat(x), factor, device_.stream); }
-  void fill(std::span<float> x, float value) override { cuda::fill(flat(x), value, device_.stream); }
+  void fill(std::span<const MutView> pieces, float value) override {
+    std::vector<cuda::FillPiece> all;
+    for (const MutView& x : pieces) all.push_back({x, value});
+    with_pieces(all, [&](const auto& list) { cuda::fill(list, device_.stream); });
+  }
+  void add_squares(std::span<const View> x, std::span<const int32_t> into, std::span<double> sum) override {
+    std::vector<cuda::SquaresPiece> pieces;
+    for (const View& v : x) pieces.push_back({v});
+    const std::vector<int32_t> first = blocks_of(pieces);
+    if (first.back() == 0) return;
+    std::vector<int32_t> list(into.size()), offsets(sum.size() + 1, 0);
+    std::iota(list.begin(), list.end(), 0);
+    std::stable_sort(list.begin(), list.end(),
+                     [&](int32_t a, int32_t b) { return into[static_cast<size_t>(a)] < into[static_cast<size_t>(b)]; });
+    for (const int32_t g : into) ++offsets[static_cast<size_t>(g) + 1];
+    std::partial_sum(offsets.begin(), offsets.end(), offsets.begin());
+    Packet packet(device_);
+    const auto all = packet.add(pieces);
+    const auto blocks = packet.add(first);
+    const auto groups = packet.add(offsets);
+    const auto order = packet.add(list);
+    packet.send();
+    const Scratch<double> scratch(device_, first.back() + static_cast<int64_t>(pieces.size()));
+    cuda::add_squares({packet.at(all), packet.at(blocks), static_cast<int>(pieces.size()), first.back()},
+                      {packet.at(groups), packet.at(order), static_cast<int>(sum.size())}, scratch.get(), sum.data(),
+                      device_.stream);
+  }
   int64_t first_non_finite_row(View x) override {
     if (x.size() == 0) return -1;
     const Scratch<int32_t> row(device_, 1);
@@ -217,6 +252,18 @@ class CudaBackend final : public Backend {
     const auto place = packet.add(tiles);
     packet.send();
     body(cuda::AttentionShape{packet.at(place), static_cast<int>(tiles.size()), heads, kv_heads, head_dim, scale});
+  }
+
+  // Calls body with the list on the device, unless there is nothing in it.
+  template <class Piece, class Body>
+  void with_pieces(const std::vector<Piece>& pieces, const Body& body) {
+    const std::vector<int32_t> first = blocks_of(pieces);
+    if (first.back() == 0) return;
+    Packet packet(device_);
+    const auto all = packet.add(pieces);
+    const auto blocks = packet.add(first);
+    packet.send();
+    body(cuda::Pieces<Piece>{packet.at(all), packet.at(blocks), static_cast<int>(pieces.size()), first.back()});
   }
 
   // The angles on the device; kept until more positions are asked for.

@@ -1,7 +1,6 @@
 // Activations, gated units, adds and the small helpers: one functor per kernel, one thread per few elements.
-#include "kernels/cuda/map.h"
 #include "kernels/cuda/math.h"
-#include "kernels/cuda/ops.h"
+#include "kernels/cuda/pieces.h"
 
 namespace govtrain::cuda {
 namespace {
@@ -80,15 +79,13 @@ struct ScaleRows {
 };
 
 struct Scale {
-  MutView x;
-  float factor;
-  __device__ void operator()(int64_t r, int64_t c) const { put(x, r, c, element(x, r, c) * factor); }
+  __device__ void operator()(const ScalePiece& p, int64_t i) const {
+    store(p.at.data + i, load(p.at.data + i) * p.factor);
+  }
 };
 
 struct Fill {
-  MutView x;
-  float value;
-  __device__ void operator()(int64_t r, int64_t c) const { put(x, r, c, value); }
+  __device__ void operator()(const FillPiece& p, int64_t i) const { store(p.at.data + i, p.value); }
 };
 
 }  // namespace
@@ -115,8 +112,8 @@ void scale_rows(View x, const float* per_row, MutView y, cudaStream_t stream) {
   map("scale_rows", ScaleRows{x, per_row, y}, y.rows, y.cols, stream);
 }
 
-void scale(MutView x, float factor, cudaStream_t stream) { map("scale", Scale{x, factor}, x.rows, x.cols, stream); }
+void scale(const Pieces<ScalePiece>& pieces, cudaStream_t stream) { for_pieces("scale", pieces, Scale{}, stream); }
 
-void fill(MutView x, float value, cudaStream_t stream) { map("fill", Fill{x, value}, x.rows, x.cols, stream); }
+void fill(const Pieces<FillPiece>& pieces, cudaStream_t stream) { for_pieces("fill", pieces, Fill{}, stream); }
 
 }  // namespace govtrain::cuda

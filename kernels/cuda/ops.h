@@ -16,8 +16,6 @@ void gated(Activation kind, View gate, View up, MutView y, cudaStream_t stream);
 void gated_dx(Activation kind, View dy, View gate, View up, MutView dgate, MutView dup, cudaStream_t stream);
 void add(View a, View b, MutView y, cudaStream_t stream);
 void scale_rows(View x, const float* per_row, MutView y, cudaStream_t stream);
-void scale(MutView x, float factor, cudaStream_t stream);
-void fill(MutView x, float value, cudaStream_t stream);
 
 // ---- dropout.cu: the bits of the CPU backend ----
 // Where a row draws its mask: the Philox nonce of its example, and its number in it.
@@ -104,14 +102,67 @@ void cross_entropy(MutView logits, const int32_t* target, bool gradient, double*
                    cudaStream_t stream);
 void sum_examples(const double* row_nll, const int32_t* offsets, int examples, double* loss, cudaStream_t stream);
 
-// ---- optimizer.cu: the bits of the CPU backend ----
-void adam(float* value, const float* grad, float* m, float* v, int64_t n, const AdamOptions& o, cudaStream_t stream);
-void sgd(float* value, const float* grad, float* momentum, int64_t n, const SgdOptions& o, cudaStream_t stream);
+// ---- lists of pieces: one launch for all of them ----
+// A piece begins with its rectangle `at`. Blocks [first[i], first[i+1]) of the grid work on piece i, kPart elements
+// each.
+constexpr int64_t kPart = 16384;
+template <class Piece>
+struct Pieces {
+  const Piece* piece;    // [count]
+  const int32_t* first;  // [count + 1]
+  int count;
+  int blocks;  // first[count], >= 1
+};
+
+// optimizer.cu: the bits of the CPU backend. One update with its scalars as the kernel takes them.
+struct AdamPiece {
+  MutView at;  // the value
+  const float* grad;
+  float* m;
+  float* v;
+  float beta1, rest1, beta2, rest2, eps;
+  float l2;          // added to the gradient, times the value
+  float decay;       // the value is multiplied by it first (1: none)
+  float step_size;   // lr / (1 - beta1^t)
+  float root_scale;  // 1 / sqrt(1 - beta2^t)
+};
+struct SgdPiece {
+  MutView at;  // the value
+  const float* grad;
+  float* momentum;
+  SgdOptions o;
+  float rest;  // 1 - dampening
+};
+AdamPiece piece_of(const AdamUpdate& update);
+SgdPiece piece_of(const SgdUpdate& update);
+void adam(const Pieces<AdamPiece>& pieces, cudaStream_t stream);
+void sgd(const Pieces<SgdPiece>& pieces, cudaStream_t stream);
+
+// elementwise.cu
+struct ScalePiece {
+  MutView at;
+  float factor;
+};
+struct FillPiece {
+  MutView at;
+  float value;
+};
+void scale(const Pieces<ScalePiece>& pieces, cudaStream_t stream);
+void fill(const Pieces<FillPiece>& pieces, cudaStream_t stream);
 
 // ---- reduce.cu ----
-// parts: [reduce_parts(n)] of scratch; sum: one double, written.
-int64_t reduce_parts(int64_t n);
-void sum_of_squares(const float* x, int64_t n, double* parts, double* sum, cudaStream_t stream);
+struct SquaresPiece {
+  View at;
+};
+// Pieces list[offsets[g]] .. list[offsets[g+1]-1] are added to sum[g], in this order.
+struct SquareGroups {
+  const int32_t* offsets;  // [groups + 1]
+  const int32_t* list;
+  int groups;
+};
+// scratch: one double for each block of the pieces and for each piece.
+void add_squares(const Pieces<SquaresPiece>& pieces, const SquareGroups& groups, double* scratch, double* sum,
+                 cudaStream_t stream);
 // row: one int32, written: the first row of x with a value that is not finite, or x.rows.
 void first_non_finite_row(View x, int32_t* row, cudaStream_t stream);
 

@@ -1,79 +1,68 @@
 // Adam, AdamW and SGD as PyTorch documents them, element by element, as kernels/cpu/optimizer.cpp does them.
 #include <cmath>
 
-#include "kernels/cuda/map.h"
-#include "kernels/cuda/ops.h"
+#include "kernels/cuda/pieces.h"
 
 namespace govtrain::cuda {
 namespace {
 
 struct Adam {
-  float* value;
-  const float* grad;
-  float* m;
-  float* v;
-  float beta1, rest1, beta2, rest2, eps;
-  float l2;          // added to the gradient, times the value
-  float decay;       // the value is multiplied by it first (1: none)
-  float step_size;   // lr / (1 - beta1^t)
-  float root_scale;  // 1 / sqrt(1 - beta2^t)
-  __device__ void operator()(int64_t, int64_t i) const {
-    const float x = load(value + i) * decay;
-    float g = load(grad + i);
-    if (l2 != 0.0f) g = __fmaf_rn(l2, x, g);
-    const float mi = __fmaf_rn(rest1, g, beta1 * load(m + i));
-    const float vi = __fmaf_rn(rest2, g * g, beta2 * load(v + i));
-    const float denominator = __fmaf_rn(sqrtf(vi), root_scale, eps);
-    store(m + i, mi);
-    store(v + i, vi);
-    store(value + i, __fmaf_rn(-step_size, mi / denominator, x));
+  __device__ void operator()(const AdamPiece& p, int64_t i) const {
+    const float x = load(p.at.data + i) * p.decay;
+    float g = load(p.grad + i);
+    if (p.l2 != 0.0f) g = __fmaf_rn(p.l2, x, g);
+    const float mi = __fmaf_rn(p.rest1, g, p.beta1 * load(p.m + i));
+    const float vi = __fmaf_rn(p.rest2, g * g, p.beta2 * load(p.v + i));
+    const float denominator = __fmaf_rn(sqrtf(vi), p.root_scale, p.eps);
+    store(p.m + i, mi);
+    store(p.v + i, vi);
+    store(p.at.data + i, __fmaf_rn(-p.step_size, mi / denominator, x));
   }
 };
 
 struct Sgd {
-  float* value;
-  const float* grad;
-  float* momentum;
-  SgdOptions o;
-  float rest;  // 1 - dampening
-  __device__ void operator()(int64_t, int64_t i) const {
-    const float x = load(value + i);
-    float g = load(grad + i);
-    if (o.weight_decay != 0.0f) g = __fmaf_rn(o.weight_decay, x, g);
-    if (o.momentum != 0.0f) {
-      const float buffer = o.first ? g : __fmaf_rn(rest, g, o.momentum * load(momentum + i));
-      store(momentum + i, buffer);
-      g = o.nesterov ? __fmaf_rn(o.momentum, buffer, g) : buffer;
+  __device__ void operator()(const SgdPiece& p, int64_t i) const {
+    const float x = load(p.at.data + i);
+    float g = load(p.grad + i);
+    if (p.o.weight_decay != 0.0f) g = __fmaf_rn(p.o.weight_decay, x, g);
+    if (p.o.momentum != 0.0f) {
+      const float buffer = p.o.first ? g : __fmaf_rn(p.rest, g, p.o.momentum * load(p.momentum + i));
+      store(p.momentum + i, buffer);
+      g = p.o.nesterov ? __fmaf_rn(p.o.momentum, buffer, g) : buffer;
     }
-    store(value + i, __fmaf_rn(-o.lr, g, x));
+    store(p.at.data + i, __fmaf_rn(-p.o.lr, g, x));
   }
 };
 
 }  // namespace
 
-void adam(float* value, const float* grad, float* m, float* v, int64_t n, const AdamOptions& o, cudaStream_t stream) {
+AdamPiece piece_of(const AdamUpdate& update) {
+  const AdamOptions& o = update.options;
   const auto t = static_cast<double>(o.t);
   const double beta1 = o.beta1;
   const double beta2 = o.beta2;
-  Adam step;
-  step.value = value;
-  step.grad = grad;
-  step.m = m;
-  step.v = v;
-  step.beta1 = o.beta1;
-  step.rest1 = static_cast<float>(1.0 - beta1);
-  step.beta2 = o.beta2;
-  step.rest2 = static_cast<float>(1.0 - beta2);
-  step.eps = o.eps;
-  step.l2 = o.decoupled ? 0.0f : o.weight_decay;
-  step.decay = o.decoupled ? static_cast<float>(1.0 - double{o.lr} * double{o.weight_decay}) : 1.0f;
-  step.step_size = static_cast<float>(double{o.lr} / (1.0 - std::pow(beta1, t)));
-  step.root_scale = static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(beta2, t)));
-  map("adam", step, 1, n, stream);
+  AdamPiece p{};
+  p.at = update.value;
+  p.grad = update.grad;
+  p.m = update.m;
+  p.v = update.v;
+  p.beta1 = o.beta1;
+  p.rest1 = static_cast<float>(1.0 - beta1);
+  p.beta2 = o.beta2;
+  p.rest2 = static_cast<float>(1.0 - beta2);
+  p.eps = o.eps;
+  p.l2 = o.decoupled ? 0.0f : o.weight_decay;
+  p.decay = o.decoupled ? static_cast<float>(1.0 - double{o.lr} * double{o.weight_decay}) : 1.0f;
+  p.step_size = static_cast<float>(double{o.lr} / (1.0 - std::pow(beta1, t)));
+  p.root_scale = static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(beta2, t)));
+  return p;
 }
 
-void sgd(float* value, const float* grad, float* momentum, int64_t n, const SgdOptions& o, cudaStream_t stream) {
-  map("sgd", Sgd{value, grad, momentum, o, 1.0f - o.dampening}, 1, n, stream);
+SgdPiece piece_of(const SgdUpdate& update) {
+  return {update.value, update.grad, update.momentum, update.options, 1.0f - update.options.dampening};
 }
+
+void adam(const Pieces<AdamPiece>& pieces, cudaStream_t stream) { for_pieces("adam", pieces, Adam{}, stream); }
+void sgd(const Pieces<SgdPiece>& pieces, cudaStream_t stream) { for_pieces("sgd", pieces, Sgd{}, stream); }
 
 }  // namespace govtrain::cuda

@@ -1,36 +1,45 @@
 // Sums and searches over whole arrays, in an order that the size alone decides.
-#include <algorithm>
-
-#include "kernels/cuda/map.h"
 #include "kernels/cuda/math.h"
-#include "kernels/cuda/ops.h"
+#include "kernels/cuda/pieces.h"
 
 namespace govtrain::cuda {
 namespace {
 
-constexpr int kWarps = 4;
-constexpr int kThreads = 32 * kWarps;
-constexpr int64_t kPart = 16384;  // elements of one block
+constexpr int kWarps = kMapThreads / 32;
 
-__global__ void __launch_bounds__(kThreads) squares_kernel(const float* x, int64_t n, double* parts) {
+// parts[block]: the squares of the block's part of its piece.
+__global__ void __launch_bounds__(kMapThreads) squares_kernel(Pieces<SquaresPiece> pieces, double* parts) {
   __shared__ SharedArray<double, kWarps> part;
-  const int64_t begin = int64_t{blockIdx.x} * kPart;
-  const int64_t end = begin + kPart < n ? begin + kPart : n;
+  const int number = piece_at(pieces.first, pieces.count, static_cast<int>(blockIdx.x));
+  const SquaresPiece piece = load(pieces.piece + number);
+  const PartOf mine = part_of(pieces, piece, number);
   double sum = 0.0;
-  for (int64_t i = begin + threadIdx.x; i < end; i += kThreads) {
-    const auto v = static_cast<double>(load(x + i));
+  for (int64_t i = mine.begin + threadIdx.x; i < mine.end; i += kMapThreads) {
+    const auto v = static_cast<double>(load(piece.at.data + place_of(piece.at, i)));
     sum += v * v;
   }
   sum = sum_over_block(sum, part.span(), kWarps);
   if (threadIdx.x == 0) store(parts + blockIdx.x, sum);
 }
 
-__global__ void __launch_bounds__(kThreads) sum_parts_kernel(const double* parts, int64_t n, double* out) {
-  __shared__ SharedArray<double, kWarps> part;
-  double sum = 0.0;
-  for (int64_t i = threadIdx.x; i < n; i += kThreads) sum += load(parts + i);
-  sum = sum_over_block(sum, part.span(), kWarps);
-  if (threadIdx.x == 0) store(out, sum);
+// A block per group. Each warp sums the parts of a piece; then the pieces are added in order.
+__global__ void __launch_bounds__(kMapThreads)
+    add_groups_kernel(const int32_t* first, SquareGroups groups, const double* parts, double* of_piece, double* sum) {
+  const int begin = load(groups.offsets + blockIdx.x);
+  const int end = load(groups.offsets + blockIdx.x + 1);
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  for (int i = begin + static_cast<int>(threadIdx.x / 32); i < end; i += kWarps) {
+    const int piece = load(groups.list + i);
+    double squares = 0.0;
+    for (int p = load(first + piece) + lane; p < load(first + piece + 1); p += 32) squares += load(parts + p);
+    squares = warp_sum(squares);
+    if (lane == 0) store(of_piece + i, squares);
+  }
+  __syncthreads();
+  if (threadIdx.x != 0 || begin == end) return;
+  double total = load(sum + blockIdx.x);
+  for (int i = begin; i < end; ++i) total += load(of_piece + i);
+  store(sum + blockIdx.x, total);
 }
 
 struct NonFinite {
@@ -49,12 +58,12 @@ struct SetRow {
 
 }  // namespace
 
-int64_t reduce_parts(int64_t n) { return std::max<int64_t>(1, (n + kPart - 1) / kPart); }
-
-void sum_of_squares(const float* x, int64_t n, double* parts, double* sum, cudaStream_t stream) {
-  const int64_t count = reduce_parts(n);
-  launch("squares", squares_kernel, static_cast<unsigned>(count), kThreads, 0, stream, x, n, parts);
-  launch("sum_parts", sum_parts_kernel, 1, kThreads, 0, stream, static_cast<const double*>(parts), count, sum);
+void add_squares(const Pieces<SquaresPiece>& pieces, const SquareGroups& groups, double* scratch, double* sum,
+                 cudaStream_t stream) {
+  double* of_piece = scratch + pieces.blocks;
+  launch("squares", squares_kernel, static_cast<unsigned>(pieces.blocks), kMapThreads, 0, stream, pieces, scratch);
+  launch("add_groups", add_groups_kernel, static_cast<unsigned>(groups.groups), kMapThreads, 0, stream, pieces.first,
+         groups, static_cast<const double*>(scratch), of_piece, sum);
 }
 
 void first_non_finite_row(View x, int32_t* row, cudaStream_t stream) {

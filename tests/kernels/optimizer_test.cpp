@@ -25,13 +25,20 @@ void step(State& s, const nlohmann::json& c, const std::vector<float>& g, int t)
   const auto& o = c["options"];
   const auto get = [&](const char* key) { return o.value(key, 0.0f); };
   if (c["kind"] == "SGD") {
-    cpu_backend().sgd(
-        s.value.span(), g, s.m.span(),
-        {get("lr"), get("momentum"), get("dampening"), get("weight_decay"), o.value("nesterov", false), t == 1});
-    return;
+    const SgdUpdate update{
+        s.value.view(),
+        g.data(),
+        s.m.view().data,
+        {get("lr"), get("momentum"), get("dampening"), get("weight_decay"), o.value("nesterov", false), t == 1}};
+    return cpu_backend().sgd({&update, 1});
   }
-  cpu_backend().adam(s.value.span(), g, s.m.span(), s.v.span(),
-                     {get("lr"), get("beta1"), get("beta2"), get("eps"), get("weight_decay"), c["kind"] == "AdamW", t});
+  const AdamUpdate update{
+      s.value.view(),
+      g.data(),
+      s.m.view().data,
+      s.v.view().data,
+      {get("lr"), get("beta1"), get("beta2"), get("eps"), get("weight_decay"), c["kind"] == "AdamW", t}};
+  cpu_backend().adam({&update, 1});
 }
 
 }  // namespace
@@ -79,11 +86,13 @@ TEST_CASE("an optimizer step on many values has the bits of the same step on few
     for (float& x : v.span()) x = std::abs(x);
     const Guarded value0 = value, m0 = m, v0 = v;
     const AdamOptions o{0.01f, 0.9f, 0.999f, 1e-8f, 0.1f, true, 5};
-    cpu_backend().adam(value.span(), g.span(), m.span(), v.span(), o);
+    const AdamUpdate whole{value.view(), g.view().data, m.view().data, v.view().data, o};
+    cpu_backend().adam({&whole, 1});
     for (const int at : {0, 1, 17, 16384, 39999}) {
       float x = value0.cview().at(0, at), mm = m0.cview().at(0, at), vv = v0.cview().at(0, at);
       const float gg = g.cview().at(0, at);
-      cpu_backend().adam({&x, 1}, {&gg, 1}, {&mm, 1}, {&vv, 1}, o);
+      const AdamUpdate one{{&x, 1, 1}, &gg, &mm, &vv, o};
+      cpu_backend().adam({&one, 1});
       CHECK(x == value.cview().at(0, at));
       CHECK(mm == m.cview().at(0, at));
       CHECK(vv == v.cview().at(0, at));
