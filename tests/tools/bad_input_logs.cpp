@@ -20,6 +20,12 @@ void resize(const Damage& d, const std::string& note, const std::string& size) {
   d.write(note, text.substr(0, at) + size + text.substr(text.find('\n', at)));
 }
 
+// Puts the first of `letters` that is not there into the middle of the signature, after the key's id.
+void forge(const Damage& d, const std::string& note, const std::string& letters) {
+  const size_t at = d.read(note).size() - 44;
+  d.poke(note, at, std::string(1, letters[d.read(note)[at] == letters[0] ? 1 : 0]));
+}
+
 constexpr const char* other_key = "govtrain.local/other+305f0280+AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB";
 
 std::vector<BadInput> damaged() {
@@ -49,9 +55,13 @@ std::vector<BadInput> damaged() {
        "problem: open run/lineage/tile/0/000: No such file or directory\ngovtrain: error: lineage verify FAILED: 5 "
        "problems"},
       {"log-signature", "a signature with one letter changed",
-       [](const Damage& d) { d.flip(log + "checkpoint", d.read(log + "checkpoint").size() - 10); }, verify, 4,
+       [](const Damage& d) { forge(d, log + "checkpoint", "AB"); }, verify, 4,
        "problem: checkpoint: signed note: the signature of govtrain.local/tiny-<id> does not verify\ngovtrain: error: "
        "lineage verify FAILED: 1 problem"},
+      {"log-signature-letter", "a signature with a letter that is not one of base64",
+       [](const Damage& d) { forge(d, log + "checkpoint", "*"); }, verify, 4,
+       "problem: checkpoint: signed note: a signature line is malformed\ngovtrain: error: lineage verify FAILED: 1 "
+       "problem"},
       {"log-root", "another root under the signature", [](const Damage& d) { resize(d, log + "checkpoint", "7"); },
        verify, 4,
        "problem: checkpoint: signed note: the signature of govtrain.local/tiny-<id> does not verify\ngovtrain: error: "

@@ -103,8 +103,8 @@ TEST_CASE("the story: bands, adaptation, a licence that ends, a revocation, an e
   size_t at = 0;
   for (const char* line :
        {"train     40 documents kept out from the start", "adapt     stratification",
-        "revoke    for a later day [2026-06-06 source:deb:dict-devil@*]; 0 documents", "bands     surprisal edges",
-        "with withheld, probe", "expire    2026-06-04: [rule faq-licence];",
+        "revoke    2026-06-01: for a later day [2026-06-06 source:deb:dict-devil@*]; 0 documents",
+        "bands     surprisal edges", "with withheld, probe", "expire    2026-06-04: [rule faq-licence];",
         "revoke    2026-06-06: [source:deb:dict-devil@*];", "withheld up to", "end "}) {
     INFO(line);
     const size_t found = told.find(line, at);

@@ -12,10 +12,14 @@ bool cuda_available(std::string* why) {
 
 bool cuda_is_emulated() { return false; }
 
-Backend& cuda_backend() {
+Backend& cuda_backend(cuda::Precision, cuda::Determinism) {
   std::string why;
   cuda_available(&why);
   throw Error("cuda", "expected a CUDA device, got none: {}", why);
 }
+
+void use_cuda_graphs(bool) {}
+
+CudaWork take_cuda_work() { return {}; }
 
 }  // namespace govtrain

@@ -1,0 +1,32 @@
+# The libraries from the folder that tools/vendor has made, in place of the system's: the same targets under the same
+# names. Not there: Boost.Context, which the emulated device alone needs.
+if(NOT EXISTS ${GOVTRAIN_VENDORED}/include/fmt/core.h)
+  message(FATAL_ERROR "GOVTRAIN_VENDORED is '${GOVTRAIN_VENDORED}'; expected a folder made by tools/vendor")
+endif()
+
+# govtrain_vendored(target library...): headers, and shared libraries by their names for the loader.
+function(govtrain_vendored target)
+  add_library(${target} INTERFACE IMPORTED GLOBAL)
+  target_include_directories(${target} SYSTEM INTERFACE ${GOVTRAIN_VENDORED}/include)
+  foreach(name IN LISTS ARGN)
+    file(GLOB file ${GOVTRAIN_VENDORED}/lib/${name}.so.*)
+    list(LENGTH file count)
+    if(NOT count EQUAL 1)
+      message(FATAL_ERROR "${GOVTRAIN_VENDORED}/lib: expected one ${name}.so.*, got ${count}; run tools/vendor again")
+    endif()
+    add_library(vendored_${name} SHARED IMPORTED GLOBAL)
+    set_target_properties(vendored_${name} PROPERTIES IMPORTED_LOCATION ${file})
+    target_link_libraries(${target} INTERFACE vendored_${name})
+  endforeach()
+endfunction()
+
+govtrain_vendored(OpenSSL::Crypto libcrypto)
+govtrain_vendored(fmt::fmt libfmt)
+govtrain_vendored(nlohmann_json::nlohmann_json)
+govtrain_vendored(yaml-cpp libyaml-cpp)
+govtrain_vendored(CLI11::CLI11)
+govtrain_vendored(Catch2::Catch2)
+govtrain_vendored(PkgConfig::hwy libhwy)
+govtrain_vendored(PkgConfig::zstd libzstd)
+govtrain_vendored(PkgConfig::zlib libz)
+govtrain_vendored(PkgConfig::sentencepiece libsentencepiece libsentencepiece_train)
