@@ -23,6 +23,10 @@ const char* kind_name(Factor::Kind kind) {
 
 }  // namespace
 
+Tensor zeros_like(const Parameter& p, Backend& backend) {
+  return Tensor::zeros(p.rows(), p.cols(), backend.allocator());
+}
+
 void check_factor(const Parameter& p, const Factor& f, const Rows& rows, int64_t needed) {
   const bool vector = f.kind == Factor::Kind::gain || f.kind == Factor::Kind::bias;
   const bool uses_x = f.kind == Factor::Kind::outer || f.kind == Factor::Kind::gain;

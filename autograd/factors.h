@@ -16,6 +16,8 @@ inline bool covers(const Parameter::Slice& s, const Parameter& p) {
 inline MutView rectangle(const Tensor& t, const Parameter::Slice& s) {
   return t.view().block(s.row_begin, s.row_end - s.row_begin, s.col_begin, s.col_end - s.col_begin);
 }
+// Of the parameter's shape.
+Tensor zeros_like(const Parameter& p, Backend& backend);
 
 // Throws Error when the shapes differ. A factor has the leading rows of the batch, `needed` of them or more.
 void check_factor(const Parameter& p, const Factor& factor, const Rows& rows, int64_t needed);

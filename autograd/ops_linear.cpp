@@ -15,14 +15,17 @@ Var linear(const Var& x, Parameter& w, Parameter* b) {
   tape.backend().linear(x.view(), w.value().cview(), vector_of(b), y.view());
   std::vector<const Parameter*> uses{&w};
   if (b != nullptr) uses.push_back(b);
-  const Tensor kept = x.kept(tape.active_rows({x.node()}, uses));
+  // For the gradient of w alone; that of x needs w.
+  const Tensor kept = x.kept(tape.may_learn(w) ? tape.active_rows({x.node()}, uses) : 0);
   return tape.record("linear", std::move(y), {x.node()}, std::move(uses),
                      [&w, b, input = kept, node = x.node()](Backward& back, const Tensor& dy) mutable {
-                       Factor outer;
-                       outer.kind = Factor::Kind::outer;
-                       outer.dy = dy.cview();
-                       outer.x = input.cview().row_range(0, dy.rows());
-                       back.parameters().add(w, outer, {dy, input});
+                       if (back.parameters().active(w)) {
+                         Factor outer;
+                         outer.kind = Factor::Kind::outer;
+                         outer.dy = dy.cview();
+                         outer.x = input.cview().row_range(0, dy.rows());
+                         back.parameters().add(w, outer, {dy, input});
+                       }
                        if (b != nullptr) back.parameters().add(*b, bias_factor(dy), {dy});
                        input = {};  // before the next allocation, which may have its place
                        if (!back.needs(node)) return;

@@ -52,7 +52,7 @@ class Parameter {
 
  private:
   friend class ParameterSet;
-  // The only writers of gradients; all of param_grad.cpp.
+  // The only writers of gradients; all of param_grad.h.
   friend class ParamGrad;
   friend class ProfileGroups;
   friend void zero_grad(ParameterSet& set, Backend& backend);

@@ -118,6 +118,8 @@ class Tape {
   // For ops, before record(): the leading rows of the batch that the backward of such a node may be given, so what it
   // has to hold. 0 when it will not be recorded.
   int64_t active_rows(const std::vector<int>& inputs, const std::vector<const Parameter*>& uses) const;
+  // For ops. Whether somebody may be admitted to the parameter: what serves its gradient alone need not be kept else.
+  bool may_learn(const Parameter& p) const { return known_ == nullptr || known_->active(p); }
   // The leading rows of a value: itself when that is all of it, nothing for 0, else a copy.
   Tensor leading(const Tensor& value, int64_t rows) const;
   // For ops. Adds a node: `inputs` are node numbers (-1 allowed), `uses` the parameters whose factors its backward

@@ -178,26 +178,58 @@ TEST_CASE("a boundary of weight 0 stops everything below it") {
   CHECK_FALSE(model->parameters()[0].touched(0));
 }
 
+TEST_CASE("law 5: what lies below a closed boundary of every example is not touched, wherever each has its own") {
+  for (uint64_t seed = 1; seed <= cases(); ++seed) {
+    Gated g = gated_case(seed, {"boundary"});
+    g.c.config.tied_head = false;
+    g.c.config.layers = 3;
+    g.c.blocks = blocks_by_layer(Transformer(g.c.config, 0).parameters().infos());
+    g.c.examples.resize(4, g.c.examples.front());
+    for (size_t e = 0; e < g.c.examples.size(); ++e) {
+      g.c.examples[e].weight.assign(static_cast<size_t>(g.c.blocks.blocks()), 1.0f);
+      g.c.examples[e].weight[1 + e % 2] = 0;  // above the first layer, or above the second
+    }
+    INFO(describe(g.c));
+    const auto model = make_model(g.c);
+    const Outcome outcome = accumulate(*model, g.c.examples, 1.0f, How::routed, 3, true);
+    for (size_t e = 0; e < g.c.examples.size(); ++e) {
+      for (size_t b = 0; b < g.c.examples[e].weight.size(); ++b) {
+        CHECK((outcome.norms[e * g.c.examples[e].weight.size() + b] > 0) == (b > 1 + e % 2));
+      }
+    }
+    for (size_t i = 0; i < model->parameters().size(); ++i) {
+      const Parameter& p = model->parameters()[i];
+      for (size_t k = 0; k < p.slices().size(); ++k) CHECK(p.touched(k) == (p.slices()[k].block > 1));
+    }
+  }
+}
+
 TEST_CASE("a gate of weight 0 writes zeros whatever comes in") {
   const OnBackend on(GENERATE(from_range(backend_names())));
   ParameterSet set(test_backend().allocator());
   Parameter& table = set.add_matrix("table", "embedding", -1, 3, 4);
+  set.add_vector("gated", "norm", 0, 4);
   table.value().assign(std::vector<float>(12, std::numeric_limits<float>::max()));
+  BlockMap map;  // the gate is of a block that keeps the first example out; the table below it is not
+  map.names = {"below", "gated"};
+  map.slices = {{0, 0, 0, 3, 0, 4}, {1, 1, 0, 1, 0, 4}};
+  set.assign_blocks(map);
   const Rows rows = Rows::of_lengths({2, 1});
-  RouteTable route(2, 1, 1.0f);
-  route.at(0, 0) = 0;
+  RouteTable route(2, 2, 1.0f);
+  route.at(0, 1) = 0;
   GatePlan plan;
-  plan.gated = {true};
+  plan.gated = {false, true};
   ParamGradOptions options;
   options.gates = &plan;
   ParamGrad grads(set, test_backend(), rows, route, options);
   Tape tape(test_backend(), rows, Mode::train);
-  const Var x = gate(embedding(tape, table, std::vector<int32_t>{0, 1, 2}), {{0, 0, 4}});
+  const Var x = gate(embedding(tape, table, std::vector<int32_t>{0, 1, 2}), {{1, 0, 4}});
   const Losses losses = cross_entropy(x, std::vector<int32_t>{0, 1, 2});
   const float inf = std::numeric_limits<float>::infinity();
   tape.backward(losses, std::vector<float>{inf, 1.0f}, grads);
   const std::vector<float> grad = on_host(table.grad());
   for (size_t j = 0; j < 8; ++j) CHECK(grad[j] == 0);
+  CHECK(table.touched(0));
 }
 
 TEST_CASE("blocks that a technique cannot serve are refused, all at once") {

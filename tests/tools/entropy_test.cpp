@@ -2,7 +2,6 @@
 // bits.
 #include <algorithm>
 #include <catch2/catch.hpp>
-#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -283,26 +282,17 @@ TEST_CASE("killed and resumed with bands, slopes or an averaged reference: the s
   write_policy(tiny, policy);
   const std::vector<std::string> settings = {"train.steps=60", "save.every=2", "run.resume=auto",
                                              "lineage.flush_records=16"};
-  const auto start = std::chrono::steady_clock::now();
-  REQUIRE(tiny.run("corpus", "straight", settings) == 0);
-  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start);
-  int kills = 0;
-  for (int i = 2; i < 9; ++i) {
-    const int status = tiny.run("corpus", "run", settings, took * i / 10);
-    kills += status == 128 + SIGKILL ? 1 : 0;
-    if (status == 0) break;
-  }
-  INFO(tiny.read("run.log"));
-  REQUIRE(tiny.run("corpus", "run", settings) == 0);
-  CHECK(kills > 0);
-  CHECK(tiny.final_sha256("run", weights) == tiny.final_sha256("straight", weights));
-  CHECK(tiny.final_sha256("run", moments) == tiny.final_sha256("straight", moments));
-  const std::string file = "entropy_reference.safetensors", digest = tiny.final_sha256("straight", file);
-  if (digest.size() == 64) CHECK(tiny.final_sha256("run", file) == digest);
-  CHECK((digest.size() == 64) == (policy.find("ema") != std::string::npos));
-  CHECK(trained(tiny.log("run")) == trained(tiny.log("straight")));
-  CHECK(kind(tiny.log("run"), "bands") == kind(tiny.log("straight"), "bands"));
-  CHECK(replay(tiny, "run").problems.empty());
+  const auto whole = tiny.timed_run("corpus", "straight", settings);
+  tiny.run_killed("corpus", "run", settings, 6, whole, [&] {
+    CHECK(tiny.final_sha256("run", weights) == tiny.final_sha256("straight", weights));
+    CHECK(tiny.final_sha256("run", moments) == tiny.final_sha256("straight", moments));
+    const std::string file = "entropy_reference.safetensors", digest = tiny.final_sha256("straight", file);
+    if (digest.size() == 64) CHECK(tiny.final_sha256("run", file) == digest);
+    CHECK((digest.size() == 64) == (policy.find("ema") != std::string::npos));
+    CHECK(trained(tiny.log("run")) == trained(tiny.log("straight")));
+    CHECK(kind(tiny.log("run"), "bands") == kind(tiny.log("straight"), "bands"));
+    CHECK(replay(tiny, "run").problems.empty());
+  });
 }
 
 TEST_CASE("a frozen reference must be named, have the same tokenizer, and stay the same") {

@@ -3,6 +3,8 @@
 // (tests/tools/check_tfevents.py, development only).
 #include "tools/govtrain/io/metrics.h"
 
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
@@ -15,7 +17,8 @@ using namespace govtrain;
 namespace {
 
 std::string fresh_folder(const std::string& name) {
-  const auto path = std::filesystem::temp_directory_path() / ("govtrain_metrics_" + name);
+  const auto path =
+      std::filesystem::temp_directory_path() / ("govtrain_metrics_" + name + "_" + std::to_string(::getpid()));
   std::filesystem::remove_all(path);
   std::filesystem::create_directories(path);
   return path.string();

@@ -2,7 +2,6 @@
 // points against each other. Gradients of random models: tests/models/techniques_test.cpp and enforcement_test.cpp.
 #include <catch2/catch.hpp>
 #include <cmath>
-#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -242,21 +241,15 @@ TEST_CASE("at every enforcement point a run that is killed and resumed has the b
     INFO(way.front() << " " << bands);
     std::filesystem::remove_all(tiny.path("whole"));
     std::filesystem::remove_all(tiny.path("cut"));
-    run(tiny, "corpus", "whole", way + Settings{"run.threads=1"});
+    const auto whole = tiny.timed_run("corpus", "whole", way + Settings{"run.threads=1"});
     const Settings cut = way + Settings{"run.threads=3", "train.micro_batch_tokens=70", "save.every=1",
                                         "run.resume=auto", "lineage.flush_records=16"};
-    int kills = 0, status = -1;
-    for (int wait = 10; status != 0 && wait < 4000; wait += 7) {
-      status = tiny.run("corpus", "cut", cut, std::chrono::milliseconds(wait));
-      INFO(tiny.read("cut.log"));
-      REQUIRE((status == 0 || status == 128 + SIGKILL));
-      kills += status == 0 ? 0 : 1;
-    }
-    CHECK(kills > 0);
-    CHECK(tiny.final_sha256("cut", weights) == tiny.final_sha256("whole", weights));
-    CHECK(tiny.final_sha256("cut", moments) == tiny.final_sha256("whole", moments));
-    CHECK(trained_leaves(tiny.log("cut")) == trained_leaves(tiny.log("whole")));
-    CHECK(tiny.program({"lineage", "verify", tiny.path("cut")}, "cut.verify.log") == 0);
+    tiny.run_killed("corpus", "cut", cut, 10, whole, [&] {
+      CHECK(tiny.final_sha256("cut", weights) == tiny.final_sha256("whole", weights));
+      CHECK(tiny.final_sha256("cut", moments) == tiny.final_sha256("whole", moments));
+      CHECK(trained_leaves(tiny.log("cut")) == trained_leaves(tiny.log("whole")));
+      CHECK(tiny.program({"lineage", "verify", tiny.path("cut")}, "cut.verify.log") == 0);
+    });
   }
 }
 

@@ -1,6 +1,7 @@
 // Whole runs in every combination of granularity, technique, enforcement point and withheld mode, and with profiles
-// that follow surprisal, representations or a controller: laws 2, 3 and 8 through the real program, zero bits. The same
-// combinations on random models: tests/models/combinations_test.cpp.
+// that follow surprisal, representations or a controller: laws 2, 3 and 8 through the real program, zero bits. In every
+// run something is excluded when it starts and something is revoked later. The same combinations on random models:
+// tests/models/combinations_test.cpp.
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstring>
@@ -8,12 +9,15 @@
 #include <thread>
 
 #include "core/file.h"
+#include "tests/tools/empty_slots.h"
 #include "tests/tools/tiny_run.h"
 #include "tools/govtrain/train/checkpoint.h"
 #include "tools/govtrain/train/session.h"
 #include "tools/govtrain/train/setup.h"
 
 using namespace govtrain;
+using govtrain::testing::empty_slots;
+using govtrain::testing::files_of;
 using govtrain::testing::TinyDocument;
 using govtrain::testing::TinyRun;
 
@@ -188,7 +192,15 @@ TEST_CASE("laws 2, 3 and 8 of runs in every combination of granularity, techniqu
   tiny.write_corpus("all", all);
   tiny.write_corpus("without", without);
   tiny.write_corpus("replaced", replaced);
-  const Settings small = {"model.width=16", "model.mlp_width=24", "train.steps=8", "save.every=0", "eval.every=0"};
+  std::ofstream(tiny.path("revoked.txt")) << "2026-06-02 source:doc-1?\n";  // the day of steps 4 to 6
+  const auto revoked = [](const nlohmann::json& meta) {
+    const std::string source = meta.at("source");
+    return source.size() == 6 && source.rfind("doc-1", 0) == 0;
+  };
+  const Settings small = {"model.width=16",         "model.mlp_width=24",
+                          "train.steps=8",          "save.every=0",
+                          "eval.every=0",           "policy.clock=simulated",
+                          "policy.steps_per_day=3", "policy.revocations=" + tiny.path("revoked.txt")};
   for (const DividedBy& d : divisions(tiny)) {
     for (const Way& way : ways(d)) {
       INFO("blocks by " << d.by << ", " << way.name);
@@ -207,6 +219,10 @@ TEST_CASE("laws 2, 3 and 8 of runs in every combination of granularity, techniqu
         if (there) CHECK(digest == tiny.final_sha256(without_name, file));
       }
       CHECK(trained_leaves(tiny.log(name)) == trained_leaves(tiny.log(without_name)));
+      if (way.name != "adaptation" && way.name != "controller") {
+        CHECK(files_of(tiny, name) == empty_slots(tiny, name, 4, revoked));
+        CHECK(files_of(tiny, name) != empty_slots(tiny, name, 9, revoked));  // the test can fail
+      }
       if (way.section.empty()) check_law_2(tiny, name, settings);
     }
   }

@@ -9,7 +9,6 @@
 
 #include "core/file.h"
 #include "core/hash.h"
-#include "core/rng.h"
 #include "tests/backends.h"
 #include "tests/lineage/xmod.h"
 #include "tests/tools/tiny_run.h"
@@ -30,14 +29,6 @@ std::vector<std::string> trained_leaves(const TinyRun::Log& log) {
     if (leaf_kind(leaf).value() == "ex" && parse_example(leaf).value().place) leaves.push_back(leaf);
   }
   return leaves;
-}
-
-// Runs to the end, and says how long that took: what a kill has to be aimed at.
-std::chrono::milliseconds timed_run(const TinyRun& tiny, const std::string& out,
-                                    const std::vector<std::string>& settings) {
-  const auto start = std::chrono::steady_clock::now();
-  REQUIRE(tiny.run("corpus", out, settings) == 0);
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start);
 }
 
 void check_verifies(const TinyRun& tiny, const std::string& out) {
@@ -151,48 +142,26 @@ TEST_CASE("the size of a micro-batch and the number of threads do not change a b
 TEST_CASE("killed twenty times at random moments and resumed: same weights, no record lost", "[slow]") {
   const TinyRun tiny;
   const std::string device = GENERATE(from_range(backend_names()));
-  const int wanted = device == "cpu" ? 20 : 6;
   const std::vector<std::string> settings = {device == "cpu" ? "train.steps=240" : "train.steps=40",
                                              "save.every=3",
                                              "run.resume=auto",
                                              "run.threads=2",
                                              "lineage.flush_records=16",
                                              "run.device=" + device};
-  const std::chrono::milliseconds whole = timed_run(tiny, "whole", settings);
-
-  const uint64_t seed = 20260322;
-  CAPTURE(seed, device);
-  const Rng rng(seed, Stream::test);
-  const auto check_same = [&] {
+  CAPTURE(device);
+  const std::chrono::milliseconds whole = tiny.timed_run("corpus", "whole", settings);
+  tiny.run_killed("corpus", "killed", settings, device == "cpu" ? 20 : 6, whole, [&] {
     CHECK(tiny.final_sha256("killed", weights) == tiny.final_sha256("whole", weights));
     CHECK(tiny.final_sha256("killed", moments) == tiny.final_sha256("whole", moments));
     CHECK(trained_leaves(tiny.log("killed")) == trained_leaves(tiny.log("whole")));
     check_verifies(tiny, "killed");
-  };
-  int kills = 0;
-  for (uint64_t attempt = 0; kills < wanted; ++attempt) {
-    REQUIRE(attempt < 400);
-    const auto delay = std::chrono::milliseconds(1 + static_cast<int>(rng.uniform(attempt) * whole.count() / 4));
-    const int status = tiny.run("corpus", "killed", settings, delay);
-    INFO(tiny.read("killed.log"));
-    if (status == 0) {  // it came to its end before the twentieth kill: the next ones hit a run of its own
-      check_same();
-      std::filesystem::remove_all(tiny.path("killed"));
-      continue;
-    }
-    REQUIRE(status == 128 + SIGKILL);
-    ++kills;
-  }
-  const int last = tiny.run("corpus", "killed", settings);
-  INFO(tiny.read("killed.log"));
-  REQUIRE(last == 0);
-  check_same();
+  });
 }
 
 TEST_CASE("SIGTERM saves, exits with 130, and the resumed run is the same", "[slow]") {
   const TinyRun tiny;
   const std::vector<std::string> settings = {"train.steps=400", "save.every=0", "run.resume=auto"};
-  const std::chrono::milliseconds whole = timed_run(tiny, "whole", settings);
+  const std::chrono::milliseconds whole = tiny.timed_run("corpus", "whole", settings);
   int interrupted = 0;
   for (int attempt = 0; interrupted < 2; ++attempt) {
     REQUIRE(attempt < 60);
@@ -322,7 +291,7 @@ TEST_CASE("going on from an older checkpoint abandons the later ones for good") 
   newest.push_back("run.resume=auto");
   // Killed after its rewind.
   const auto rewound = [&] {
-    for (int wait = 100; wait < 2000; wait += 50) {
+    for (int wait = 100; wait < 60000; wait += wait / 4) {
       const int status = tiny.run("corpus", "run", older, std::chrono::milliseconds(wait));
       if (status == 0 || tiny.log("run").controls["rewind"] > 0) return status;
     }

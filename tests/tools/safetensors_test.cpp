@@ -2,6 +2,8 @@
 // That the Python reference implementation agrees is checked by tests/tools/check_safetensors.py (development only).
 #include "tools/govtrain/io/safetensors.h"
 
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
@@ -30,7 +32,7 @@ std::string error_of(const std::string& bytes) {
 }
 
 std::string temporary_folder() {
-  const auto path = std::filesystem::temp_directory_path() / "govtrain_safetensors_test";
+  const auto path = std::filesystem::temp_directory_path() / ("govtrain_safetensors_" + std::to_string(::getpid()));
   std::filesystem::remove_all(path);
   std::filesystem::create_directories(path);
   return path.string();

@@ -370,7 +370,7 @@ TEST_CASE("a step without examples changes nothing, and its table has the model'
   CHECK(same_bits(values(*model), before));
 }
 
-TEST_CASE("activations below the lowest admitted block are not kept") {
+TEST_CASE("activations below the lowest admitted block, and inputs of projections that nobody teaches, are not kept") {
   govtrain::TransformerConfig config;
   config.vocab = 64;
   config.context = 128;
@@ -384,10 +384,10 @@ TEST_CASE("activations below the lowest admitted block are not kept") {
   Random r(3);
   std::vector<Example> examples(8);
   for (Example& x : examples) random_text(r, config, x, 128);
-  const auto peak = [&](int from) {
+  const auto peak = [&](int from, int to) {
     for (Example& x : examples) {
-      x.weight.assign(static_cast<size_t>(blocks), 1.0f);
-      std::fill_n(x.weight.begin(), from, 0.0f);
+      x.weight.assign(static_cast<size_t>(blocks), 0.0f);
+      std::fill(x.weight.begin() + from, x.weight.begin() + to, 1.0f);
     }
     const Batch batch(examples, blocks);
     Trainer trainer(model, cpu_backend(), {}, options(true));
@@ -397,10 +397,14 @@ TEST_CASE("activations below the lowest admitted block are not kept") {
     trainer.rehearse({batch.tokens, batch.target, batch.rows, batch.ids}, batch.route);
     return govtrain::host_allocator().peak_bytes() - before;
   };
-  const size_t all = peak(0), half = peak(1 + 4), top = peak(1 + 7);
+  const size_t all = peak(0, blocks), half = peak(1 + 4, blocks), top = peak(1 + 7, blocks);
   INFO("all blocks " << all << ", top half " << half << ", top layer " << top << " bytes");
   // What a layer keeps is at least its two norms' inputs and outputs, q, k, v, and three values of the MLP's width.
   const size_t layer = 8 * 128 * sizeof(float) * (7 * 64 + 3 * 192);
   CHECK(all - half > 4 * layer);
   CHECK(half - top > 3 * layer * 9 / 10);
+  // Where the backward pass only goes through: not the outputs of the two norms and the MLP's inner values.
+  const size_t bottom = peak(0, 1 + 4), inputs = 8 * 128 * sizeof(float) * (2 * 64 + 192);
+  INFO("bottom half " << bottom << " bytes");
+  CHECK(all - bottom > 4 * inputs * 8 / 10);
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -110,7 +111,8 @@ int TinyRun::run(const std::string& corpus, const std::string& out, const std::v
 
 int TinyRun::program(const std::vector<std::string>& arguments, const std::string& log,
                      std::chrono::milliseconds kill_after, int signal) const {
-  std::vector<std::string> all = {GOVTRAIN_BINARY};
+  const char* other = std::getenv("GOVTRAIN_TEST_PROGRAM");  // tools/mutation_check
+  std::vector<std::string> all = {other != nullptr ? other : GOVTRAIN_BINARY};
   all.insert(all.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
   for (std::string& a : all) argv.push_back(a.data());
@@ -134,6 +136,35 @@ int TinyRun::program(const std::vector<std::string>& arguments, const std::strin
   if (kill_after.count() > 0) ::kill(child, signal);
   ::waitpid(child, &status, 0);
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+std::chrono::milliseconds TinyRun::timed_run(const std::string& corpus, const std::string& out,
+                                             const std::vector<std::string>& overrides) const {
+  const auto start = std::chrono::steady_clock::now();
+  if (run(corpus, out, overrides) != 0) throw std::runtime_error(read(out + ".log"));
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start);
+}
+
+void TinyRun::run_killed(const std::string& corpus, const std::string& out, const std::vector<std::string>& overrides,
+                         int kills, std::chrono::milliseconds whole, const std::function<void()>& ended) const {
+  const Rng moments(20260322, Stream::test);
+  const double longest = std::min(1.0, 5.0 / kills) * static_cast<double>(whole.count());
+  int killed = 0;
+  for (uint64_t attempt = 0; killed < kills; ++attempt) {
+    const auto life = std::chrono::milliseconds(1 + static_cast<int64_t>(moments.uniform(attempt) * longest));
+    const int status = run(corpus, out, overrides, life);
+    if (status == 0) {
+      ended();
+      std::filesystem::remove_all(path(out));
+    } else if (status == 128 + SIGKILL) {
+      ++killed;
+    } else {
+      throw std::runtime_error(read(out + ".log"));
+    }
+    if (attempt == 400) throw std::runtime_error("a run that is over before it can be killed");
+  }
+  if (run(corpus, out, overrides) != 0) throw std::runtime_error(read(out + ".log"));
+  ended();
 }
 
 std::string TinyRun::read(const std::string& name) const {

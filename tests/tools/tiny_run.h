@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -37,6 +38,15 @@ class TinyRun {
           std::chrono::milliseconds kill_after = std::chrono::milliseconds(0), int signal = 9) const;
   int program(const std::vector<std::string>& arguments, const std::string& log,
               std::chrono::milliseconds kill_after = std::chrono::milliseconds(0), int signal = 9) const;
+
+  // The same to the end, and how long that took: what kills are aimed by. Throws when it fails.
+  std::chrono::milliseconds timed_run(const std::string& corpus, const std::string& out,
+                                      const std::vector<std::string>& overrides) const;
+  // A run that is killed `kills` times at random moments and goes on each time (the overrides have run.resume=auto),
+  // and at last comes to its end. `whole`: how long it takes without. One that ends before its last kill is handed to
+  // `ended` as well, and the next kills hit a new one, so that a machine may be as fast or slow as it likes.
+  void run_killed(const std::string& corpus, const std::string& out, const std::vector<std::string>& overrides,
+                  int kills, std::chrono::milliseconds whole, const std::function<void()>& ended) const;
 
   std::string read(const std::string& name) const;
   // SHA-256 of a file of the newest checkpoint of run `out`.

@@ -1,10 +1,12 @@
 // What a whole run promises of the gradients that it withholds: keeping them changes nothing, they survive kills, and a
 // review applies or destroys a pending update as one logged event, whatever happens in between.
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 
 #include "core/file.h"
+#include "core/hash.h"
 #include "lineage/log_format.h"
 #include "tests/tools/tiny_run.h"
 #include "tools/govtrain/train/review.h"
@@ -143,21 +145,13 @@ TEST_CASE("what is withheld survives a kill and a resume, bit for bit, with any 
     const std::vector<std::string> settings = in_mode(mode, 7, {"train.steps=120", "save.every=3", "run.resume=auto"});
     std::vector<std::string> one = settings;
     one.push_back("run.threads=1");
-    const auto start = std::chrono::steady_clock::now();
-    REQUIRE(tiny.run("corpus", mode + "-whole", one) == 0);
-    const auto whole =
-        std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
-    int killed = 0;
-    for (int attempt = 0; attempt < 12; ++attempt) {
-      killed +=
-          tiny.run("corpus", mode, settings, std::chrono::milliseconds(1 + whole * (2 + attempt % 5) / 8)) == 0 ? 0 : 1;
-    }
-    CHECK(killed > 0);
-    REQUIRE(tiny.run("corpus", mode, settings) == 0);
-    for (const char* file : {weights, moments, withheld}) {
-      CHECK(tiny.final_sha256(mode, file) == tiny.final_sha256(mode + "-whole", file));
-    }
-    CHECK(tiny.program({"lineage", "verify", tiny.path(mode)}, mode + ".verify.log") == 0);
+    const auto whole = tiny.timed_run("corpus", mode + "-whole", one);
+    tiny.run_killed("corpus", mode, settings, 8, whole, [&] {
+      for (const char* file : {weights, moments, withheld}) {
+        CHECK(tiny.final_sha256(mode, file) == tiny.final_sha256(mode + "-whole", file));
+      }
+      CHECK(tiny.program({"lineage", "verify", tiny.path(mode)}, mode + ".verify.log") == 0);
+    });
   }
   const auto files = [&](const std::string& run) {
     std::map<std::string, std::string> out;
@@ -217,6 +211,97 @@ TEST_CASE("an approved update is one logged step that the resumed run goes on fr
     CHECK_FALSE(std::filesystem::exists(pending));
   }
   CHECK(tiny.program({"lineage", "verify", tiny.path("run")}, "v.log") == 0);
+}
+
+TEST_CASE("an approved update moves the model by exactly one step of its mean, once") {
+  const TinyRun tiny;
+  REQUIRE(tiny.run("corpus", "run",
+                   in_mode("shadow", 3, {"train.steps=6", "optim.kind=sgd", "optim.clip=0", "optim.weight_decay=0"})) ==
+          0);
+  const std::string name = "steps-000001-000003", file = "run/pending/" + name + ".safetensors";
+  const auto model = [&] {
+    const CheckpointStore store(real_file_system(), tiny.path("run/ckpt"));
+    return std::move(load_model(real_file_system(), store.path(store.steps().value().back()))).value();
+  };
+  const auto before = model();
+  const PendingUpdate update = read_pending(tiny.path("run"), {name, hex(sha256(tiny.read(file)))});
+  CHECK(update.steps == 3);
+  REQUIRE(review(tiny, "approve", "run", {name, "--reason", "useful"}) == 0);
+  const auto after = model();
+  int64_t moved = 0, wrong = 0;
+  for (const NamedTensor& t : update.sum) {
+    const Parameter &was = *before->parameters().find(t.name), &is = *after->parameters().find(t.name);
+    for (int64_t j = 0; j < t.value.size(); ++j) {
+      const auto w = static_cast<double>(was.value().data()[j]);
+      const double step = update.lr * static_cast<double>(t.value.data()[j]) / 3;
+      const double bound = 0x1p-22 * (std::abs(w) + std::abs(step));  // three roundings
+      wrong += std::abs(static_cast<double>(is.value().data()[j]) - (w - step)) <= bound ? 0 : 1;
+      moved += std::abs(step) > 4 * bound ? 1 : 0;  // a step too many or too few would be noticed
+    }
+  }
+  CHECK(wrong == 0);
+  CHECK(moved > 1000);
+  const std::string once = tiny.final_sha256("run", weights);
+  CHECK(review(tiny, "approve", "run", {name, "--reason", "again"}) == 2);
+  CHECK(tiny.read("review.log").find("is no pending update") != std::string::npos);
+  CHECK(tiny.final_sha256("run", weights) == once);
+  int approved = 0;
+  for (const std::string& leaf : tiny.log("run").leaves) {
+    approved += nlohmann::json::parse(leaf).value("event", "") == "approve" ? 1 : 0;
+  }
+  CHECK(approved == 1);
+}
+
+TEST_CASE("the effect of an update on the probe is predicted to first order: half the step, a quarter of the error") {
+  const TinyRun tiny;
+  REQUIRE(tiny.run("corpus", "run", in_mode("shadow", 6, {"train.steps=6", "optim.kind=sgd", "optim.clip=0"})) == 0);
+  const auto effect = [&](double lr) {
+    Review r(real_file_system(), tiny.path("run"), false);
+    const Probe probe(r.session(), "");
+    return r.apply(r.read(""), probe, lr);
+  };
+  const UpdateEffect whole = effect(2), half = effect(1);
+  const auto error = [](const UpdateEffect& e) { return std::abs(e.measured() - e.predicted); };
+  INFO(whole.predicted << " " << whole.measured() << " " << half.predicted << " " << half.measured());
+  CHECK(whole.predicted < 0);  // down the gradient of texts that are like the probe's
+  CHECK(half.predicted == Approx(whole.predicted / 2).epsilon(1e-4));
+  CHECK(error(half) < 0.35 * error(whole));
+  CHECK(error(half) < 0.2 * std::abs(half.predicted));
+}
+
+TEST_CASE("norms and cosine of an update are those of what was withheld and what was admitted") {
+  const TinyRun tiny;
+  std::vector<govtrain::testing::TinyDocument> copyleft;
+  for (const auto& d : TinyRun::default_documents(1)) {
+    if (d.license == "GPL-3.0-only" && d.cls != "uncertain") copyleft.push_back(d);
+  }
+  tiny.write_corpus("copyleft", copyleft);
+  // All teach layer.0 at weight 0.5, so that as much is withheld there as is admitted; the upper blocks get nothing.
+  REQUIRE(tiny.run("copyleft", "run", in_mode("shadow", 3, {"train.steps=3", "optim.clip=0"})) == 0);
+  const std::string name = "steps-000001-000003";
+  const PendingUpdate u =
+      read_pending(tiny.path("run"), {name, hex(sha256(tiny.read("run/pending/" + name + ".safetensors")))});
+  Review r(real_file_system(), tiny.path("run"), false);
+  const ParameterSet& set = r.session().model->parameters();
+  std::vector<double> squares(static_cast<size_t>(set.blocks()), 0.0);
+  for (const NamedTensor& t : u.sum) {
+    const Parameter& p = *set.find(t.name);
+    for (int64_t j = 0; j < t.value.size(); ++j) {  // blocks by layer: a parameter is in one block
+      const auto v = static_cast<double>(t.value.data()[j]);
+      squares[static_cast<size_t>(p.slices().front().block)] += v * v;
+    }
+  }
+  for (size_t b = 0; b < squares.size(); ++b) CHECK(u.withheld[b] == Approx(std::sqrt(squares[b])).epsilon(1e-12));
+  CHECK(u.withheld[0] == 0);
+  CHECK(u.admitted[0] > 0);
+  CHECK(u.withheld[1] > 0);
+  CHECK(u.withheld[1] == u.admitted[1]);
+  CHECK(u.cosine(1) == Approx(1).epsilon(1e-12));
+  for (const size_t b : {size_t{2}, size_t{3}}) {
+    CHECK(u.withheld[b] > 0);
+    CHECK(u.admitted[b] == 0);
+    CHECK(u.cosine(b) == 0);
+  }
 }
 
 TEST_CASE("a rejected update leaves nothing in older checkpoints, which can then be read but not resumed from") {

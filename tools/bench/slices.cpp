@@ -2,7 +2,7 @@
 // MLP channels), and 112 (its layers, the vocabulary in 101 ranges of rows). Interleaved in one process; medians and
 // spread. Checks its own result: with equal weights every division gives the gradient of the layers, bit for bit, and
 // the squares of an example's norms over all blocks add up to the same.
-//   bench_slices [ROUNDS]
+//   bench_slices [ROUNDS] [WIDTH]
 #include <fmt/format.h>
 
 #include <chrono>
@@ -19,7 +19,7 @@
 namespace govtrain {
 namespace {
 
-constexpr int64_t layers = 10, width = 128, vocabulary = 2048, context = 128, tokens_per_step = 2048;
+constexpr int64_t layers = 10, vocabulary = 2048, context = 128, tokens_per_step = 2048;
 
 struct Variant {
   std::string name;
@@ -94,14 +94,14 @@ void check_same(const Variant& a, const Variant& b, const StepResult& x, const S
   }
 }
 
-int run(int rounds) {
+int run(int rounds, int64_t width) {
   TransformerConfig shape;
   shape.vocab = vocabulary;
   shape.context = context;
   shape.layers = layers;
   shape.width = width;
   shape.heads = 4;
-  shape.mlp_width = 512;
+  shape.mlp_width = 4 * width;
   shape.tied_head = false;
   const std::vector<ParameterInfo> infos = Transformer::parameter_infos(shape);
   std::vector<Variant> variants(4);
@@ -138,15 +138,18 @@ int run(int rounds) {
   }
   fmt::print("{} layers, width {}, {} parameters, {} tokens a step, {} threads, {} | {} rounds\n\n", layers, width,
              shape.parameter_count(), tokens_per_step, thread_count(), cpu_backend().instruction_set(), rounds);
-  fmt::print("{:<20}{:>8}{:>8}{:>10}{:>18}{:>14}{:>20}\n", "", "blocks", "slices", "ms/step", "10%..90%", "time/layers",
-             "10%..90%");
+  fmt::print("{:<20}{:>8}{:>8}{:>10}{:>18}{:>14}{:>20}{:>12}\n", "", "blocks", "slices", "ms/step", "10%..90%",
+             "time/layers", "10%..90%", "us/slice");
   for (size_t i = 0; i < variants.size(); ++i) {
     std::vector<double> ratio;
     const Variant& v = variants[i];
     for (size_t r = 0; r < v.seconds.size(); ++r) ratio.push_back(v.seconds[r] / variants[0].seconds[r]);
-    fmt::print("{:<20}{:>8}{:>8}{:>10.1f}{:>9.1f}..{:<7.1f}{:>14.3f}{:>12.3f}..{:<6.3f}\n", v.name, maps[i].blocks(),
-               maps[i].slices.size(), 1e3 * quantile(v.seconds, 0.5), 1e3 * quantile(v.seconds, 0.1),
-               1e3 * quantile(v.seconds, 0.9), quantile(ratio, 0.5), quantile(ratio, 0.1), quantile(ratio, 0.9));
+    const double added = quantile(v.seconds, 0.5) - quantile(variants[0].seconds, 0.5);
+    const auto more = static_cast<double>(maps[i].slices.size() - maps[0].slices.size());
+    fmt::print("{:<20}{:>8}{:>8}{:>10.1f}{:>9.1f}..{:<7.1f}{:>14.3f}{:>12.3f}..{:<6.3f}{:>12}\n", v.name,
+               maps[i].blocks(), maps[i].slices.size(), 1e3 * quantile(v.seconds, 0.5), 1e3 * quantile(v.seconds, 0.1),
+               1e3 * quantile(v.seconds, 0.9), quantile(ratio, 0.5), quantile(ratio, 0.1), quantile(ratio, 0.9),
+               i == 0 ? std::string("-") : fmt::format("{:.0f}", 1e6 * added / more));
   }
   fmt::print("\nchecked: the gradient of every division has the bits of the layers'\n");
   return 0;
@@ -157,7 +160,7 @@ int run(int rounds) {
 
 int main(int argc, char** argv) {
   try {
-    return govtrain::run(argc > 1 ? std::atoi(argv[1]) : 15);
+    return govtrain::run(argc > 1 ? std::atoi(argv[1]) : 15, argc > 2 ? std::atoi(argv[2]) : 128);
   } catch (const std::exception& e) {
     fmt::print(stderr, "{}\n", e.what());
     return 1;

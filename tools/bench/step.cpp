@@ -107,7 +107,9 @@ int run(const std::string& path, int rounds) {
   }
   std::string notice;
   RunLogOptions log_options{folder + "/lineage", folder + "/bench.key", "govtrain.local/bench"};
-  auto log = RunLog::create(real_file_system(), log_options, notice);
+  auto key = KeyMaker::at(real_file_system(), log_options.key_path);
+  if (!key.ok()) fail(key.status().message());
+  auto log = RunLog::create(real_file_system(), log_options, key.value(), notice);
   if (!log.ok()) fail(log.status().message());
   const auto require_ok = [](const Status& s) {
     if (!s.ok()) fail(s.message());

@@ -4,11 +4,7 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <set>
 
-#include "core/hash.h"
-#include "lineage/log_format.h"
-#include "lineage/note.h"
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/io/human.h"
 #include "tools/govtrain/train/publish.h"
@@ -34,6 +30,9 @@ Loop::Loop(FileSystem& fs, Session& session, const std::optional<ResumePoint>& p
       outside_(config_, session.date),
       progress_(progress_mode(config_.log.progress), config_.log.every_seconds),
       schedule_(schedule(config_)) {
+  const bool logged = config_.lineage.enabled && config_.train.routing;
+  std::optional<KeyMaker> key;  // before anything is made that would look like a run
+  if (logged && !point && !has_log()) key = require(KeyMaker::at(fs_, config_.key_path()));
   require(fs_.make_dirs(join_path(config_.run.out, "ckpt")));
   if (point) {
     step_ = saved_step_ = point->state.step;
@@ -41,8 +40,8 @@ Loop::Loop(FileSystem& fs, Session& session, const std::optional<ResumePoint>& p
     if (const auto part = point->state.parts.find("outside"); part != point->state.parts.end()) outside_.restore(*part);
   }
   started_step_ = step_;
-  if (config_.lineage.enabled && config_.train.routing) {
-    open_log(point);
+  if (logged) {
+    open_log(point, std::move(key));
   } else if (point) {
     require(checkpoints_.set_aside_after(step_));
   }
@@ -53,79 +52,6 @@ Loop::Loop(FileSystem& fs, Session& session, const std::optional<ResumePoint>& p
   require(write_atomic(fs_, join_path(config_.run.out, "config.yaml"), resolved_yaml(config_, config_.run.out)));
   metrics_ = require(MetricsWriter::open(fs_, config_.run.out, point ? step_ : -1, config_.log.tensorboard));
   require(keep_lines_to_step(fs_, join_path(config_.run.out, "samples.jsonl"), point ? step_ : -1));
-}
-
-void Loop::open_log(const std::optional<ResumePoint>& point) {
-  const RunLogOptions options = log_options(config_);
-  if (!fs_.exists(join_path(options.folder, "checkpoint"))) {
-    if (point)
-      throw Failure(exit_unverified, fmt::format("{} has no log, but {} has weights", options.folder, point->folder));
-    if (fs_.exists(join_path(options.folder, "tile"))) {
-      throw Failure(exit_unverified, fmt::format("{} holds records, but not the signed file 'checkpoint' that covers "
-                                                 "them; restore it, or start another run with run.out=DIR",
-                                                 options.folder));
-    }
-    if (fs_.exists(options.folder)) {  // a log that was interrupted while it was made holds no record
-      require(fs_.make_dirs(join_path(options.folder, state_dir)));  // a kill may have come before it was there
-      const auto lock = require(fs_.lock(join_path(options.folder, lock_file)));
-      require(fs_.remove_all(options.folder));
-    }
-    std::string notice;
-    log_ = require(RunLog::create(fs_, options, notice));
-    if (!notice.empty()) say(notice);
-    write_head();
-    return;
-  }
-  if (point) check_lineage_covers(fs_, *point, options.folder, RunLog::key_of_log(fs_, options));
-  log_ = require(RunLog::open(fs_, options), exit_unverified);
-  // Before the rewind supersedes their records: no later resume may go on from weights that this one abandons.
-  if (point) require(checkpoints_.set_aside_after(step_));
-  const uint64_t from = point ? point->state.log_size : 0;
-  if (log_->size() > from) {
-    if (point) {
-      const NoteSigner key = require(load_note_key(fs_, RunLog::key_of_log(fs_, options)));
-      LogReader reader = require(LogReader::open(fs_, options.folder, key.public_key()), exit_unverified);
-      require(outside_.replay(reader, from, step_), exit_unverified);
-    }
-    require(log_->control("rewind", {{"from", from}, {"to_step", step_}}));
-    say(fmt::format("the log is ahead of the checkpoint: its records {} to {} are superseded, not deleted", from,
-                    log_->size() - 2));
-  }
-  if (point) {
-    store_provenance();
-  } else {
-    write_head();
-  }
-}
-
-void Loop::write_head() {
-  require(log_->control("run", run_record(s_)));
-  for (json& blocks : block_records(s_)) require(log_->control("blocks", std::move(blocks)));
-  if (s_.classifier) require(log_->control("classes", classes_record(s_)));
-  for (json& policy : policy_records(s_.policy)) require(log_->control("policy", std::move(policy)));
-  std::set<std::string> profiles;
-  for (json& profile : profile_records(s_)) {
-    profiles.insert(profile.at("id"));
-    require(log_->control("profile", std::move(profile)));
-  }
-  for (const ExcludedDocument& document : excluded_documents(fs_, s_.prepared.folder)) {
-    ExampleRecord record = excluded_record(document, s_.policy, s_.date, s_.dataset.classification());
-    if (profiles.insert(record.prof).second) {
-      require(log_->control("profile", {{"id", record.prof}, {"w", record.w}}));
-    }
-    record.prov = require(log_->provenance(provenance_json(document.origins, digest_from_hex(document.digest))));
-    require(log_->excluded(record));
-  }
-  store_provenance();
-  require(log_->flush());
-}
-
-void Loop::store_provenance() {
-  const auto& documents = s_.dataset.documents();
-  for (size_t d = 0; d < documents.size(); ++d) {
-    s_.governance->labels()[d].prov =
-        require(log_->provenance(provenance_json(documents[d].origins(), documents[d].digest)));
-  }
 }
 
 void Loop::say(const std::string& text) {

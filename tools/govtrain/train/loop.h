@@ -13,6 +13,7 @@
 #include "tools/govtrain/io/progress.h"
 #include "tools/govtrain/train/checkpoint.h"
 #include "tools/govtrain/train/resume.h"
+#include "tools/govtrain/train/run_key.h"
 #include "tools/govtrain/train/run_log.h"
 #include "tools/govtrain/train/session.h"
 #include "tools/govtrain/train/signals.h"
@@ -29,7 +30,9 @@ class Loop {
   int run(const std::string& plan);
 
  private:
-  void open_log(const std::optional<ResumePoint>& point);
+  bool has_log() const;
+  // The key maker is there when a log is to be made.
+  void open_log(const std::optional<ResumePoint>& point, std::optional<KeyMaker> key_maker);
   void write_head();
   void store_provenance();
   void train_step();

@@ -191,10 +191,8 @@ std::vector<GovernanceEvent> device_change(const ResumePoint& point, const Sessi
   return {{.kind = "device", .payload = std::move(now), .text = std::move(said)}};
 }
 
-void check_lineage_covers(FileSystem& fs, const ResumePoint& point, const std::string& log_folder,
-                          const std::string& key_path) {
-  const NoteSigner signer = require(load_note_key(fs, key_path));
-  LogReader reader = require(LogReader::open(fs, log_folder, signer.public_key()), exit_unverified);
+void check_lineage_covers(FileSystem& fs, const ResumePoint& point, const std::string& log_folder, const NoteKey& key) {
+  LogReader reader = require(LogReader::open(fs, log_folder, key), exit_unverified);
   const std::string note = require(fs.read(join_path(point.folder, "lineage.checkpoint")), exit_unverified);
   const Result<Checkpoint> covered = reader.covers(note);
   if (!covered.ok()) {

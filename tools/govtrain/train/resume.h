@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/file.h"
+#include "lineage/note.h"
 #include "tools/govtrain/config/run_config.h"
 #include "tools/govtrain/data/facts.h"
 #include "tools/govtrain/train/checkpoint.h"
@@ -38,8 +39,8 @@ void load_session(FileSystem& fs, const ResumePoint& point, Session& session);
 // on; its bits need not be those of a run that stayed.
 std::vector<GovernanceEvent> device_change(const ResumePoint& point, const Session& session);
 
-// Throws Failure unless the log in `log_folder` begins with the entries that the checkpoint's signed note covers.
-void check_lineage_covers(FileSystem& fs, const ResumePoint& point, const std::string& log_folder,
-                          const std::string& key_path);
+// Throws Failure unless the log in `log_folder`, of `key`, begins with the entries that the checkpoint's signed note
+// covers.
+void check_lineage_covers(FileSystem& fs, const ResumePoint& point, const std::string& log_folder, const NoteKey& key);
 
 }  // namespace govtrain

@@ -9,6 +9,7 @@
 #include "lineage/reader.h"
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/train/outside.h"
+#include "tools/govtrain/train/run_key.h"
 
 namespace govtrain {
 namespace {
@@ -109,7 +110,8 @@ Review::Review(FileSystem& fs, const std::string& run, bool decide)
   const json governance = point_.state.parts.value("governance", json());
   check_same_classification(point_, classification_of(config).get());
   session_ = std::make_unique<Session>(fs_, config, *date, governance);
-  check_lineage_covers(fs_, point_, log_folder_, RunLog::key_of_log(fs_, log_options(config)));
+  check_lineage_covers(fs_, point_, log_folder_,
+                       require(find_log_key(fs_, config.key_path(), log_folder_)).public_key());
   load_session(fs_, point_, *session_);
   Outside outside(config, *date);
   if (const auto part = point_.state.parts.find("outside"); part != point_.state.parts.end()) outside.restore(*part);

@@ -7,7 +7,6 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "lineage/reader.h"
 #include "lineage/writer.h"
 
 namespace govtrain {
@@ -29,44 +28,28 @@ std::string random_hex(size_t bytes) {
   return text;
 }
 
-std::string id_text(const NoteKey& key) {
-  std::string text;
-  for (const uint8_t b : key.id()) text += fmt::format("{:02x}", b);
-  return text;
-}
-
-Status move_stale_key(FileSystem& fs, const std::string& path, std::string& notice) {
-  if (!fs.exists(path)) return {};
-  const Result<NoteSigner> stale = load_note_key(fs, path);
-  const std::string target = path + "." + (stale.ok() ? id_text(stale.value().public_key()) : "unreadable");
-  if (fs.exists(target)) return {StatusCode::exists, fmt::format("both {} and {} exist; remove one", path, target)};
-  notice = fmt::format("the key of an earlier log, {}, was moved to {}", path, target);
-  return fs.rename(path, target);
-}
-
 }  // namespace
 
 RunLog::RunLog(LogWriter writer, const RunLogOptions& options)
     : verifier_key_(writer.key().text()), log_(std::move(writer), {.flush_records = options.flush_records}) {}
 
-std::string RunLog::key_of_log(FileSystem& fs, const RunLogOptions& options) {
-  const Result<NoteKey> key = read_log_key(fs, options.folder);
-  const std::string moved = key.ok() ? options.key_path + "." + id_text(key.value()) : "";
-  return key.ok() && fs.exists(moved) ? moved : options.key_path;
-}
-
-Result<std::unique_ptr<RunLog>> RunLog::create(FileSystem& fs, const RunLogOptions& options, std::string& notice) {
-  if (Status s = move_stale_key(fs, options.key_path, notice); !s.ok()) return s;
+Result<std::unique_ptr<RunLog>> RunLog::create(FileSystem& fs, const RunLogOptions& options, KeyMaker& key_maker,
+                                               std::string& notice) {
   const std::string id = random_hex(4);
-  Result<NoteSigner> key = create_note_key(fs, options.key_path, options.origin + "-" + id);
+  Result<NoteSigner> key = key_maker.make(options.origin + "-" + id, notice);
   if (!key.ok()) return key.status();
   Result<LogWriter> writer = LogWriter::create(fs, options.folder, std::move(key).value(), id);
-  if (!writer.ok()) return writer.status();
+  if (!writer.ok()) {
+    const StatusCode code = writer.status().code();
+    if (code != StatusCode::locked && code != StatusCode::exists) return writer.status();  // a log may be there
+    if (Status s = key_maker.take_back(); !s.ok()) return s;
+    return writer.status();
+  }
   return std::make_unique<RunLog>(std::move(writer).value(), options);
 }
 
 Result<std::unique_ptr<RunLog>> RunLog::open(FileSystem& fs, const RunLogOptions& options) {
-  Result<NoteSigner> key = load_note_key(fs, key_of_log(fs, options));
+  Result<NoteSigner> key = find_log_key(fs, options.key_path, options.folder);
   if (!key.ok()) return key.status();
   Result<LogWriter> writer = LogWriter::open(fs, options.folder, std::move(key).value());
   if (!writer.ok()) return writer.status();

@@ -15,6 +15,7 @@
 #include "routing/bands.h"
 #include "routing/route_table.h"
 #include "tools/govtrain/data/sampler.h"
+#include "tools/govtrain/train/run_key.h"
 #include "tools/govtrain/train/trainer.h"
 
 namespace govtrain {
@@ -38,11 +39,10 @@ struct RunLogOptions {
 
 class RunLog {
  public:
-  // A new key and an empty log. A key that is already at key_path belongs to another log: it is moved aside, to
-  // "<key_path>.<its id>", never overwritten. `notice` receives a line about that, if it happens.
-  static Result<std::unique_ptr<RunLog>> create(FileSystem& fs, const RunLogOptions& options, std::string& notice);
-  // Where the private key of an existing log lies: at key_path, or where a later log moved it to.
-  static std::string key_of_log(FileSystem& fs, const RunLogOptions& options);
+  // A new key, by the maker at options.key_path, and an empty log. `notice` receives a line when the key of another log
+  // was moved aside.
+  static Result<std::unique_ptr<RunLog>> create(FileSystem& fs, const RunLogOptions& options, KeyMaker& key_maker,
+                                                std::string& notice);
   // The existing log, recovered, to go on with it.
   static Result<std::unique_ptr<RunLog>> open(FileSystem& fs, const RunLogOptions& options);
 
