@@ -16,9 +16,17 @@ std::shared_ptr<ConfigArgs> add_config_args(CLI::App& app) {
   return args;
 }
 
+void check_computing(RunConfigFile& file) {
+  const auto& run = file.config.run;
+  check_device(run.device, file.loaded.where("run.device"), file.diagnostics);
+  check_products(
+      run.device, {run.precision, run.determinism}, [&](const std::string& key) { return file.loaded.where(key); },
+      file.diagnostics);
+}
+
 std::unique_ptr<RunConfigFile> read_config(const ConfigArgs& args, bool computes) {
   auto file = read_run_config(args.path, args.overrides);
-  if (computes) check_device(file->config.run.device, file->loaded.where("run.device"), file->diagnostics);
+  if (computes) check_computing(*file);
   settle(file->diagnostics, "Nothing was started.");
   return file;
 }

@@ -22,6 +22,9 @@ std::shared_ptr<ConfigArgs> add_config_args(CLI::App& app);
 // Failure (exit_usage). `computes`: the verb needs the device that run.device names.
 std::unique_ptr<RunConfigFile> read_config(const ConfigArgs& args, bool computes = false);
 
+// Reports, at their keys, a device that cannot be taken and products that it does not have.
+void check_computing(RunConfigFile& file);
+
 // Prints the messages; throws an already reported Failure when there are errors, with `consequence` in the last line:
 // "Nothing was started."
 void settle(const Diagnostics& diagnostics, const std::string& consequence);

@@ -29,7 +29,7 @@ namespace {
 // configuration itself.
 std::optional<BoundPolicy> check_files(RunConfigFile& file) {
   const RunConfig& c = file.config;
-  check_device(c.run.device, file.loaded.where("run.device"), file.diagnostics);
+  check_computing(file);
   for (const std::string& input : c.data.inputs)
     if (!std::filesystem::exists(input))
       file.diagnostics.error(file.loaded.where("data.inputs"),

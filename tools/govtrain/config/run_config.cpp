@@ -29,6 +29,15 @@ void describe_run(Schema& s, RunConfig& c) {
              .also_called = {"workers", "num_threads"}});
   s.text("run.device", c.run.device,
          {.doc = "Device to compute on; auto is cuda where there is a device, else cpu.", .choices = device_names()});
+  s.text("run.precision", c.run.precision,
+         {.doc = "Operands of matrix products on a CUDA device: float32, or rounded to tf32 or bfloat16 for its tensor "
+                 "cores; all else is float32. The CPU has fp32 only.",
+          .choices = precision_names()});
+  s.text(
+      "run.determinism", c.run.determinism,
+      {.doc = "strict: an example's bits do not depend on the batch; fast: plain products by the libraries of a CUDA "
+              "device, whose bits may. The CPU has strict only.",
+       .choices = determinism_names()});
   s.text(
       "run.resume", c.run.resume,
       {.doc =

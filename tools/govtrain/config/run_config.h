@@ -20,6 +20,8 @@ struct RunConfig {
     int64_t seed = 1;
     int64_t threads = 0;  // 0: all CPUs of this process
     std::string device = "auto";
+    std::string precision = "fp32";
+    std::string determinism = "strict";
     std::string resume = "never";  // never, auto, or a checkpoint folder
   } run;
   struct {

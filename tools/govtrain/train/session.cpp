@@ -141,7 +141,8 @@ PrepareReport prepare_data(FileSystem& fs, const RunConfig& config, const BoundP
 
 Session::Session(FileSystem& fs, const RunConfig& run_config, const Date& day, const nlohmann::json& part)
     : config(run_config),
-      backend(device_backend(run_config.run.device)),
+      backend(device_backend(run_config.run.device, {"run.device"},
+                             {run_config.run.precision, run_config.run.determinism})),
       date(day),
       policy(starting_policy(run_config, day, part)),
       classifier(classification_of(run_config)),
