@@ -18,7 +18,7 @@ bool cuda_is_emulated();
 // contract_plain, that rows do not depend on the batch; contract() is the same in both. name() is "cuda" or "emulated
 // cuda"; instruction_set() names the device, its architecture and the version of CUDA, of the emulated one the
 // architecture alone. Throws Error when cuda_available() is false. attention() takes heads of up to 128 columns,
-// contract() up to 8 factors of one parameter; beyond that they throw Error. Not thread-safe: one host thread at a time.
+// contract() up to 8 factors of one parameter; beyond that they throw Error. One host thread at a time.
 Backend& cuda_backend(cuda::Precision precision = cuda::Precision::fp32,
                       cuda::Determinism determinism = cuda::Determinism::strict);
 
