@@ -1,7 +1,9 @@
 // What governance costs: one training step of the quickstart model (a) plain: no routing, no norms, no log; (b) routed,
 // with exact norms; (c) routed, with norms and the log. Interleaved in one process; medians and their spread. Checks
 // that all weights 1 give the losses of (a) and that (b) and (c) end with the same bits.
-//   bench_step [CONFIG] [ROUNDS]
+//   bench_step [CONFIG] [ROUNDS] [whole] [KEY=VALUE...]
+// whole: every example as long as the context, which is what step_torch.py trains on. run.device chooses the
+// device, run.precision and run.determinism how its products are made.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -18,6 +20,7 @@
 #include "kernels/backend.h"
 #include "models/transformer.h"
 #include "tools/bench/statistics.h"
+#include "tools/govtrain/base/device.h"
 #include "tools/govtrain/train/run_log.h"
 #include "tools/govtrain/train/setup.h"
 #include "tools/govtrain/train/trainer.h"
@@ -33,14 +36,14 @@ struct Input {
 };
 
 // Lengths as in a corpus of documents cut at the context: mostly whole chunks, some shorter ends.
-Input make_input(const RunConfig& config, int64_t vocab, int blocks, uint64_t round) {
+Input make_input(const RunConfig& config, bool whole, int64_t vocab, int blocks, uint64_t round) {
   const Rng rng(7, Stream::test, round);
   Input in;
   std::vector<int32_t> lengths;
   int64_t rows = 0;
   for (uint64_t i = 0;; ++i) {
     const auto context = static_cast<int32_t>(config.data.context);
-    const int32_t n = rng.uniform(2 * i) < 0.7f
+    const int32_t n = whole || rng.uniform(2 * i) < 0.7f
                           ? context
                           : 16 + static_cast<int32_t>(rng.uniform(2 * i + 1) * static_cast<float>(context - 16));
     if (rows + n > config.train.tokens_per_step) break;
@@ -75,19 +78,21 @@ void fail(const std::string& why) { throw std::runtime_error("bench_step: check 
 
 bool same_weights(const Transformer& a, const Transformer& b) {
   for (size_t i = 0; i < a.parameters().size(); ++i) {
-    const Tensor& x = a.parameters()[i].value();
-    const Tensor& y = b.parameters()[i].value();
+    const Tensor x = a.parameters()[i].value().host();
+    const Tensor y = b.parameters()[i].value().host();
     if (std::memcmp(x.data(), y.data(), static_cast<size_t>(x.size()) * sizeof(float)) != 0) return false;
   }
   return true;
 }
 
-int run(const std::string& path, int rounds) {
-  const auto file = read_run_config(path, {});
+int run(const std::string& path, int rounds, bool whole, const std::vector<std::string>& overrides) {
+  const auto file = read_run_config(path, overrides);
   if (file->diagnostics.has_errors()) throw ConfigError(file->diagnostics);
   const RunConfig& config = file->config;
   const int64_t vocab = config.data.tokenizer.vocab_size;
-  Backend& backend = cpu_backend();
+  Backend& backend =
+      device_backend(config.run.device, {"run.device"}, Products{config.run.precision, config.run.determinism});
+  Allocator& memory = backend.allocator();
   const std::string folder = std::filesystem::temp_directory_path() / fmt::format("govtrain-bench-step-{}", ::getpid());
   std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder);
@@ -97,7 +102,7 @@ int run(const std::string& path, int rounds) {
   for (size_t i = 0; i < variants.size(); ++i) {
     Variant& v = variants[i];
     v.name = i == 0 ? "(a) plain" : i == 1 ? "(b) routing, norms" : "(c) routing, norms, log";
-    v.model = std::make_unique<Transformer>(model_config(config, vocab), 1);
+    v.model = std::make_unique<Transformer>(model_config(config, vocab), 1, memory);
     const BlockMap map = blocks_by_layer(v.model->parameters().infos());
     v.model->parameters().assign_blocks(map);
     blocks = map.blocks();
@@ -120,11 +125,11 @@ int run(const std::string& path, int rounds) {
 
   int64_t tokens = 0;
   for (int round = -2; round < rounds; ++round) {
-    const Input in = make_input(config, vocab, blocks, static_cast<uint64_t>(round + 2));
+    const Input in = make_input(config, whole, vocab, blocks, static_cast<uint64_t>(round + 2));
     tokens = in.batch.rows.total();
     for (size_t k = 0; k < 3; ++k) {
       Variant& v = variants[(k + static_cast<size_t>(round + 2)) % 3];
-      host_allocator().reset_peak();
+      memory.reset_peak();
       const auto start = std::chrono::steady_clock::now();
       const StepResult result = v.trainer->step(in.batch, in.route, static_cast<uint64_t>(round + 2), 1e-3);
       if (&v == &variants[2]) {
@@ -133,12 +138,14 @@ int run(const std::string& path, int rounds) {
         logged.rows = in.batch.rows;
         require_ok(log.value()->step(round + 2, logged, labels, "bench@00000000", result, 1e-3, {}));
       }
+      float last = 0;  // waits for the device
+      memory.read(&last, v.model->parameters()[v.model->parameters().size() - 1].value().data(), sizeof(last));
       const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       if (result.non_finite) fail(v.name + " met a value that is not finite");
       v.last_loss = result.mean_loss();
       if (round >= 0) {
         v.seconds.push_back(seconds);
-        v.peak = std::max(v.peak, host_allocator().peak_bytes());
+        v.peak = std::max(v.peak, memory.peak_bytes());
       }
     }
   }
@@ -146,8 +153,8 @@ int run(const std::string& path, int rounds) {
   if (!same_weights(*variants[1].model, *variants[2].model)) fail("(b) and (c) end with different weights");
   if (std::abs(variants[0].last_loss - variants[1].last_loss) > 1e-3) fail("(a) and (b) end with different losses");
 
-  fmt::print("{} | {} blocks, {} tokens a step, {} threads, {} | {} rounds\n\n", path, blocks, tokens, thread_count(),
-             backend.instruction_set(), rounds);
+  fmt::print("{} | {} blocks, {} tokens a step, {} threads, {} {} | {} rounds\n\n", path, blocks, tokens,
+             thread_count(), backend.name(), backend.instruction_set(), rounds);
   fmt::print("{:<26}{:>10}{:>18}{:>12}{:>12}{:>10}{:>10}\n", "", "ms/step", "10%..90%", "tok/s", "peak MiB", "time/(a)",
              "mem/(a)");
   for (const Variant& v : variants) {
@@ -170,7 +177,23 @@ int run(const std::string& path, int rounds) {
 
 int main(int argc, char** argv) {
   try {
-    return govtrain::run(argc > 1 ? argv[1] : "configs/quickstart.yaml", argc > 2 ? std::stoi(argv[2]) : 30);
+    std::string config = "configs/quickstart.yaml";
+    int rounds = 30;
+    bool whole = false;
+    std::vector<std::string> overrides;
+    for (int i = 1; i < argc; ++i) {
+      const std::string argument = argv[i];
+      if (argument == "whole") {
+        whole = true;
+      } else if (argument.find('=') != std::string::npos) {
+        overrides.push_back(argument);
+      } else if (argument.find_first_not_of("0123456789") == std::string::npos) {
+        rounds = std::stoi(argument);
+      } else {
+        config = argument;
+      }
+    }
+    return govtrain::run(config, rounds, whole, overrides);
   } catch (const std::exception& e) {
     fmt::print(stderr, "{}\n", e.what());
     return 1;

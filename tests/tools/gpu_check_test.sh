@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# tools/gpu_check on the emulated device of a build: what it says and how it exits when all is well, without a device,
+# without a build, and on bad arguments. usage: gpu_check_test.sh BUILD
+set -uo pipefail
+build=$1 script=$(dirname "$0")/../../tools/gpu_check empty=$1/gpu_check_empty failed=0
+
+# expect STATUS PATTERN ARGUMENT...: both the exit status and a line of the output.
+expect() {
+  local status=$1 pattern=$2 out got=0
+  shift 2
+  out=$("$script" "$@" 2>&1) || got=$?
+  if [ "$got" != "$status" ] || ! grep -Eq "$pattern" <<<"$out"; then
+    printf 'gpu_check %s: expected exit %s and /%s/, got exit %s and\n%s\n' "$*" "$status" "$pattern" "$got" "$out"
+    failed=1
+  fi
+}
+
+expect 0 '^usage: tools/gpu_check' --help
+expect 2 'unknown argument' --fast
+expect 2 "expected some of .*, got 'all'" --only train,all
+expect 2 'expected a whole number above 0' --steps 0
+expect 1 '^device +FAILED .*no govtrain in' --build "$empty" --only device
+expect 1 '^device +FAILED .*is an emulated one' --build "$build" --only device
+CUDA_VISIBLE_DEVICES='' expect 1 '^train +skipped .*no device' --emulated --build "$build" --only train
+expect 0 '^device +ok .*emulated cuda' --emulated --build "$build" --only device
+expect 0 '^train +ok .*bf16 [0-9.]+\.\.[0-9.]+; logs verified' --emulated --build "$build" --only train
+# A run that is refused (its warmup is longer than its one step) fails the check.
+expect 1 '^train +FAILED .*Nothing was started' --emulated --build "$build" --only train --steps 1
+rm -rf "$empty"
+exit $failed

@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# One stage of tools/gpu_check: gpu_stages.sh STAGE. What it is told comes in GPU_CHECK_*. The last line that it writes
+# says what came out; exit 77 when there is nothing to do here. Not for people: tools/gpu_check is.
+set -euo pipefail
+# shellcheck source=tools/lib/common.sh
+. "$(dirname "$0")/common.sh"
+# shellcheck source=tools/lib/cuda.sh
+. "$root/tools/lib/cuda.sh"
+build=$GPU_CHECK_BUILD bin=$GPU_CHECK_BUILD/bin logs=$GPU_CHECK_LOGS steps=$GPU_CHECK_STEPS
+emulated=$GPU_CHECK_EMULATED precisions=(fp32 tf32 bf16)
+[ "$emulated" = 0 ] || export GOVTRAIN_SIMT_OBSERVE=0
+
+need_program() { [ -x "$bin/$1" ] || die "no $1 in $bin; run the stage build"; }
+
+stage_build() {
+  local options=(-S . -B "$build" -DCMAKE_BUILD_TYPE=Release)
+  if [ "$emulated" = 1 ]; then
+    options+=(-DGOVTRAIN_CUDA=emulated)
+    [ -e "$build/CMakeCache.txt" ] || options=(--preset release -B "$build")
+  else
+    options+=(-DGOVTRAIN_CUDA=on)
+    [ ! -d third_party ] || options+=("-DGOVTRAIN_VENDORED=$root/third_party")
+    CUDACXX=$(find_nvcc) || die "nvcc not found on PATH or in /usr/local/cuda/bin; set CUDACXX"
+    export CUDACXX
+  fi
+  cmake "${options[@]}"
+  cmake --build "$build" --parallel "$GPU_CHECK_JOBS" \
+    --target govtrain cuda_test models_test tools_test bench_cuda_dw bench_step
+  echo "cmake ${options[*]}"
+}
+
+# The tests leave out the device where there is none: what follows would pass without having met it.
+stage_device() {
+  need_program govtrain
+  local devices
+  devices=$("$bin/govtrain" env | sed -n 's/^devices *//p')
+  case $devices in
+    *"no cuda"* | cpu | '') die "${devices:-govtrain env names no devices}" ;;
+    *"emulated cuda"*) [ "$emulated" = 1 ] || die "$devices: the build in $build is an emulated one" ;;
+    *) [ "$emulated" = 0 ] || die "$devices: the build in $build is not an emulated one" ;;
+  esac
+  echo "$devices"
+}
+
+# test_program PROGRAM CASES: Catch2's last line says how many have passed.
+test_program() {
+  need_program "$1"
+  "$bin/$1" "$2"
+}
+stage_kernels() { test_program cuda_test "$([ "$emulated" = 0 ] && echo '*' || echo '~[slow]')"; }
+stage_laws() { test_program models_test "law*"; }
+stage_losses() {
+  local log
+  test_program tools_test "*device*" | tee "$logs/losses.cases"
+  log=$(grep -E '^ *step 20: ' "$logs/losses.cases") || die "the case that compares losses did not run"
+  printf '%s; %s\n' "$(tail -2 "$logs/losses.cases" | grep passed)" "${log#"${log%%[! ]*}"}"
+}
+
+stage_train() {
+  need_program govtrain
+  local config=configs/quickstart.yaml options=() precision out text='' first last
+  if [ "$emulated" = 1 ]; then
+    config=configs/examples/basic.yaml
+    options=(train.tokens_per_step=128 eval.max_tokens=128)
+  elif [ ! -e .cache/corpus/corpus.jsonl ]; then
+    text=" (no corpus of the quickstart here: the examples' text, in bytes)"
+    options=("data.inputs=[$root/configs/examples/corpus.jsonl]" data.tokenizer.kind=bytes
+      "policy.file=$root/configs/policies/examples.yaml" policy.date=2026-06-01)
+  fi
+  text="$config$text, $steps steps:"
+  for precision in "${precisions[@]}"; do
+    out=$logs/run-$precision
+    rm -rf "$out"
+    "$bin/govtrain" run "$config" "run.out=$out" run.device=cuda "run.precision=$precision" "train.steps=$steps" \
+      "data.cache=$logs/prepared" eval.every=0 sample.every=0 "save.every=$steps" "${options[@]}"
+    "$bin/govtrain" lineage verify "$out"
+    [ "$(grep -c '"loss":' "$out/metrics.jsonl")" = "$steps" ] || die "$precision: expected $steps losses in $out/metrics.jsonl"
+    first=$(sed -n 's/^.*"loss":\([^,}]*\).*$/\1/p' "$out/metrics.jsonl" | head -1)
+    last=$(sed -n 's/^.*"loss":\([^,}]*\).*$/\1/p' "$out/metrics.jsonl" | tail -1)
+    awk -v a="$first" -v b="$last" 'BEGIN { exit !(b > 0 && b + 0 < a + 0) }' ||
+      die "$precision: the loss does not fall: $first at the start, $last at the end"
+    text+=$(printf ' %s %.4f..%.4f' "$precision" "$first" "$last")
+  done
+  echo "$text; logs verified"
+}
+
+stage_dw() {
+  need_program bench_cuda_dw
+  if [ "$emulated" = 1 ]; then "$bin/bench_cuda_dw" 1 64; else "$bin/bench_cuda_dw"; fi
+}
+
+# One line of the summary for each: the routed step with norms.
+stage_step() {
+  need_program bench_step
+  local config=configs/quickstart.yaml rounds=30 on options text='routed step with norms:' out
+  [ "$emulated" = 0 ] || config=configs/examples/basic.yaml rounds=1
+  for on in cpu "${precisions[@]}"; do
+    options=(run.device=cpu)
+    [ "$on" = cpu ] || options=(run.device=cuda "run.precision=$on")
+    out=$("$bin/bench_step" "$config" "$rounds" whole "${options[@]}")
+    printf '%s\n' "$out"
+    text+=" $on $(sed -n 's/^(b) routing, norms *\([0-9.]*\).*$/\1/p' <<<"$out") ms"
+  done
+  echo "$text"
+}
+
+stage_torch() {
+  local options=(--rounds 30)
+  [ "$emulated" = 0 ] || options=(--rounds 1 --device cpu)
+  python3 -c 'import torch' 2>/dev/null || { echo "no PyTorch here"; exit 77; }
+  [ "$emulated" = 1 ] || python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' ||
+    { echo "the PyTorch here has no CUDA"; exit 77; }
+  python3 tools/bench/step_torch.py "${options[@]}"
+  [ "$emulated" = 1 ] || python3 tools/bench/step_torch.py --tf32 "${options[@]}"
+}
+
+"stage_$1"
