@@ -60,6 +60,17 @@ inline std::optional<Case> combined_case(uint64_t seed, int kind, const std::vec
   return c;
 }
 
+// The forms of weights that a combination of blocks and techniques is tested with: all, or, on the emulated device,
+// which is slower, one in turn.
+inline std::vector<WeightForm> forms_here(size_t combination) {
+  const std::vector<WeightForm> all = {WeightForm::binary, WeightForm::graded, WeightForm::amplifying,
+                                       WeightForm::negative};
+  const auto some = static_cast<size_t>(cases_here(all.size(), 1));
+  std::vector<WeightForm> out;
+  for (size_t i = 0; i < some; ++i) out.push_back(all[(combination + i) % all.size()]);
+  return out;
+}
+
 // Calls body(case) for every combination, and returns how many cases each kind of blocks had under each technique.
 template <class Body>
 std::vector<std::vector<int>> for_all_combinations(uint64_t first_seed, Body body) {
@@ -67,8 +78,7 @@ std::vector<std::vector<int>> for_all_combinations(uint64_t first_seed, Body bod
   uint64_t seed = first_seed;
   for (int kind = 0; kind < block_kinds; ++kind) {
     for (size_t t = 0; t < all_techniques().size(); ++t) {
-      for (const WeightForm form :
-           {WeightForm::binary, WeightForm::graded, WeightForm::amplifying, WeightForm::negative}) {
+      for (const WeightForm form : forms_here(static_cast<size_t>(kind) + t)) {
         for (int attempt = 0; attempt < 5; ++attempt) {  // where it depends on the model whether it is allowed
           const std::optional<Case> c = combined_case(++seed, kind, all_techniques()[t], form);
           if (!c) continue;
