@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_kernel(Attention 
 
 }  // namespace
 
-void attention(View q, View k, View v, const AttentionShape& shape, MutView out, MutView lse, cudaStream_t stream) {
+void attention(View q, View k, View v, const AttentionShape& shape, MutView out, MutView lse, Stream stream) {
   if (shape.tile_count == 0) return;
   const dim3 grid(static_cast<unsigned>(shape.tile_count), static_cast<unsigned>(shape.heads));
   with_width(shape.head_dim, [&](auto width) {

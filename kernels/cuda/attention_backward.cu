@@ -154,7 +154,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_dkv_kernel(Backwa
 }  // namespace
 
 void attention_backward(View q, View k, View v, View out, View lse, View dout, const AttentionShape& shape,
-                        float* delta, MutView dq, MutView dk, MutView dv, cudaStream_t stream) {
+                        float* delta, MutView dq, MutView dk, MutView dv, Stream stream) {
   if (shape.tile_count == 0) return;
   const Backward a{q, k, v, out, lse, dout, shape, delta, dq, dk, dv};
   constexpr int64_t kWarps = kAttentionThreads / 32;

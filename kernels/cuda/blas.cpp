@@ -115,7 +115,7 @@ void Blas::multiply(const Operand& a, const Operand& b, MutView c, bool add, con
   const float alpha = 1.0f;
   const float beta = add ? 1.0f : 0.0f;
   check(cublasLtMatmul(handle_, operation, &alpha, b.m.data, first, a.m.data, second, &beta, c.data, result, c.data,
-                       result, &found.algo, workspace.get(), found.workspaceSize, device_->stream),
+                       result, &found.algo, workspace.get(), found.workspaceSize, device_->own),
         "product");
 }
 

@@ -170,13 +170,13 @@ unsigned tiles_of(int64_t n) { return static_cast<unsigned>((n + kContractTile -
 
 }  // namespace
 
-void add_norms(const Norms& n, int parts, cudaStream_t stream) {
+void add_norms(const Norms& n, int parts, Stream stream) {
   if (n.norm2 == nullptr) return;
   launch("add_norms", add_norms_kernel, static_cast<unsigned>((n.examples + kNormThreads - 1) / kNormThreads),
          kNormThreads, 0, stream, n, parts);
 }
 
-void contract_fp32(const OuterContraction& c, dim3 grid, cudaStream_t stream) {
+void contract_fp32(const OuterContraction& c, dim3 grid, Stream stream) {
   if (c.withheld == nullptr) {
     launch("contract_fp32", contract_fp32_kernel<false>, grid, kContractThreads, 0, stream, c);
   } else {
@@ -188,7 +188,7 @@ int64_t contract_scratch(int64_t p, int64_t d, int examples) {
   return static_cast<int64_t>(tiles_of(p)) * tiles_of(d) * examples;
 }
 
-void contract_outer(const OuterContraction& what, Precision precision, cudaStream_t stream, TensorCores by) {
+void contract_outer(const OuterContraction& what, Precision precision, Stream stream, TensorCores by) {
   if (what.count > kMaxFactors)
     throw std::invalid_argument("[contract] more factors of one parameter than the kernel takes");
   if (what.examples == 0 || what.count == 0 || what.grad.size() == 0) return;

@@ -52,7 +52,7 @@ int64_t contract_scratch(int64_t p, int64_t d, int examples);
 // Same bits for any batch that an example may be part of, and whatever the order of blocks. Each input is read once per
 // tile of the gradient that needs it; the gradient is read and written once. Throws std::invalid_argument for more than
 // kMaxFactors factors.
-void contract_outer(const OuterContraction& what, Precision precision, cudaStream_t stream,
+void contract_outer(const OuterContraction& what, Precision precision, Stream stream,
                     TensorCores by = TensorCores::mma);
 
 // Gains and biases; float32 whatever the precision of the products.
@@ -83,6 +83,6 @@ inline constexpr bool has_no_padding<VectorContraction> = true;
 
 int64_t contract_vector_scratch(int64_t columns, int examples);
 // The bits of the CPU backend for the gradients; norms sum squares in double.
-void contract_vector(const VectorContraction& what, cudaStream_t stream);
+void contract_vector(const VectorContraction& what, Stream stream);
 
 }  // namespace govtrain::cuda

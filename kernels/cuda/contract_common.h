@@ -121,10 +121,10 @@ struct Norms {
   const double* scratch;
   int examples;
 };
-void add_norms(const Norms& n, int parts, cudaStream_t stream);
+void add_norms(const Norms& n, int parts, Stream stream);
 
-void contract_fp32(const OuterContraction& c, dim3 grid, cudaStream_t stream);
-void contract_mma(const OuterContraction& c, Precision precision, dim3 grid, cudaStream_t stream);
-void contract_wmma(const OuterContraction& c, Precision precision, dim3 grid, cudaStream_t stream);
+void contract_fp32(const OuterContraction& c, dim3 grid, Stream stream);
+void contract_mma(const OuterContraction& c, Precision precision, dim3 grid, Stream stream);
+void contract_wmma(const OuterContraction& c, Precision precision, dim3 grid, Stream stream);
 
 }  // namespace govtrain::cuda

@@ -129,7 +129,7 @@ __global__ void __launch_bounds__(kContractThreads, 3) contract_mma_kernel(Outer
 }
 
 template <Precision precision>
-void launch_mma(const OuterContraction& c, dim3 grid, cudaStream_t stream) {
+void launch_mma(const OuterContraction& c, dim3 grid, Stream stream) {
   if (c.withheld == nullptr) {
     launch("contract_mma", contract_mma_kernel<precision, false>, grid, kContractThreads, 0, stream, c);
   } else {
@@ -139,7 +139,7 @@ void launch_mma(const OuterContraction& c, dim3 grid, cudaStream_t stream) {
 
 }  // namespace
 
-void contract_mma(const OuterContraction& c, Precision precision, dim3 grid, cudaStream_t stream) {
+void contract_mma(const OuterContraction& c, Precision precision, dim3 grid, Stream stream) {
   if (precision == Precision::tf32) {
     launch_mma<Precision::tf32>(c, grid, stream);
   } else {

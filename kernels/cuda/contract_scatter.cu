@@ -66,7 +66,7 @@ int64_t parts_of(int64_t cols) { return (cols + kThreads - 1) / kThreads; }
 
 int64_t scatter_scratch(int64_t cols, int64_t runs) { return parts_of(cols) * runs; }
 
-void contract_scatter(const ScatterContraction& c, cudaStream_t stream) {
+void contract_scatter(const ScatterContraction& c, Stream stream) {
   if (c.segment_count == 0 || c.grad.cols == 0) return;
   const auto parts = static_cast<unsigned>(parts_of(c.grad.cols));
   launch("contract_scatter", contract_scatter_kernel, dim3(static_cast<unsigned>(c.segment_count), parts), kThreads, 0,

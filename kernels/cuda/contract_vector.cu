@@ -72,7 +72,7 @@ unsigned blocks_of(int64_t columns) { return static_cast<unsigned>((columns + kC
 
 int64_t contract_vector_scratch(int64_t columns, int examples) { return int64_t{blocks_of(columns)} * examples; }
 
-void contract_vector(const VectorContraction& c, cudaStream_t stream) {
+void contract_vector(const VectorContraction& c, Stream stream) {
   if (c.count > kMaxFactors)
     throw std::invalid_argument("[contract] more factors of one parameter than the kernel takes");
   if (c.examples == 0 || c.count == 0 || c.columns == 0) return;

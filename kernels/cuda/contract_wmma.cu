@@ -238,7 +238,7 @@ __global__ void __launch_bounds__(kContractThreads) contract_wmma_kernel(OuterCo
 }
 
 template <Precision precision>
-void launch_wmma(const OuterContraction& c, dim3 grid, cudaStream_t stream) {
+void launch_wmma(const OuterContraction& c, dim3 grid, Stream stream) {
   if (c.withheld == nullptr) {
     launch("contract_wmma", contract_wmma_kernel<precision, false>, grid, kContractThreads, kSharedBytes, stream, c);
   } else {
@@ -249,7 +249,7 @@ void launch_wmma(const OuterContraction& c, dim3 grid, cudaStream_t stream) {
 
 }  // namespace
 
-void contract_wmma(const OuterContraction& c, Precision precision, dim3 grid, cudaStream_t stream) {
+void contract_wmma(const OuterContraction& c, Precision precision, dim3 grid, Stream stream) {
   if (precision == Precision::tf32) {
     launch_wmma<Precision::tf32>(c, grid, stream);
   } else {

@@ -101,7 +101,7 @@ class Convolution::Library {
  public:
   Library(const Device& device, const ConvolutionShape& s, Precision precision)
       : math_(precision == Precision::fp32 ? CUDNN_FMA_MATH : CUDNN_DEFAULT_MATH) {
-    check(cudnnSetStream(handle, device.stream), "stream");
+    check(cudnnSetStream(handle, device.own), "stream");
     check(cudnnSetFilter4dDescriptor(filter, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NHWC, s.filters, s.channels, s.height,
                                      s.width),
           "filter");

@@ -50,7 +50,7 @@ struct Drop {
 
 }  // namespace
 
-void dropout(View x, const DropoutRow* at, const DropoutStream& from, MutView y, cudaStream_t stream) {
+void dropout(View x, const DropoutRow* at, const DropoutStream& from, MutView y, Stream stream) {
   map("dropout", Drop{x, at, from, y}, x.rows, x.cols == 0 ? 0 : (x.cols + 3) / 4 + 1, stream);
 }
 

@@ -90,30 +90,30 @@ struct Fill {
 
 }  // namespace
 
-void activation(Activation kind, View x, MutView y, cudaStream_t stream) {
+void activation(Activation kind, View x, MutView y, Stream stream) {
   map("activation", Activate{kind, x, y}, y.rows, y.cols, stream);
 }
 
-void activation_dx(Activation kind, View dy, View x, MutView dx, cudaStream_t stream) {
+void activation_dx(Activation kind, View dy, View x, MutView dx, Stream stream) {
   map("activation_dx", ActivateDx{kind, dy, x, dx}, dx.rows, dx.cols, stream);
 }
 
-void gated(Activation kind, View gate, View up, MutView y, cudaStream_t stream) {
+void gated(Activation kind, View gate, View up, MutView y, Stream stream) {
   map("gated", Gated{kind, gate, up, y}, y.rows, y.cols, stream);
 }
 
-void gated_dx(Activation kind, View dy, View gate, View up, MutView dgate, MutView dup, cudaStream_t stream) {
+void gated_dx(Activation kind, View dy, View gate, View up, MutView dgate, MutView dup, Stream stream) {
   map("gated_dx", GatedDx{kind, dy, gate, up, dgate, dup}, dy.rows, dy.cols, stream);
 }
 
-void add(View a, View b, MutView y, cudaStream_t stream) { map("add", Add{a, b, y}, y.rows, y.cols, stream); }
+void add(View a, View b, MutView y, Stream stream) { map("add", Add{a, b, y}, y.rows, y.cols, stream); }
 
-void scale_rows(View x, const float* per_row, MutView y, cudaStream_t stream) {
+void scale_rows(View x, const float* per_row, MutView y, Stream stream) {
   map("scale_rows", ScaleRows{x, per_row, y}, y.rows, y.cols, stream);
 }
 
-void scale(const Pieces<ScalePiece>& pieces, cudaStream_t stream) { for_pieces("scale", pieces, Scale{}, stream); }
+void scale(const Pieces<ScalePiece>& pieces, Stream stream) { for_pieces("scale", pieces, Scale{}, stream); }
 
-void fill(const Pieces<FillPiece>& pieces, cudaStream_t stream) { for_pieces("fill", pieces, Fill{}, stream); }
+void fill(const Pieces<FillPiece>& pieces, Stream stream) { for_pieces("fill", pieces, Fill{}, stream); }
 
 }  // namespace govtrain::cuda

@@ -18,7 +18,7 @@ struct LookUp {
 
 }  // namespace
 
-void embedding(View table, const int32_t* index, MutView y, bool add, cudaStream_t stream) {
+void embedding(View table, const int32_t* index, MutView y, bool add, Stream stream) {
   map("embedding", LookUp{table, index, y, add}, y.rows, y.cols, stream);
 }
 

@@ -132,14 +132,14 @@ dim3 grid_of(const MutView& c) {
 
 }  // namespace
 
-void linear(View x, View w, const float* bias, MutView y, Precision precision, cudaStream_t stream) {
+void linear(View x, View w, const float* bias, MutView y, Precision precision, Stream stream) {
   if (y.size() == 0) return;
   const Product p{x, w, y, bias, false};
   if (precision != Precision::fp32) return tensor_product("linear", p, true, precision, stream);
   launch("linear", product_kernel<true>, grid_of(y), kThreads, 0, stream, p);
 }
 
-void linear_dx(View dy, View w, MutView dx, bool add, Precision precision, cudaStream_t stream) {
+void linear_dx(View dy, View w, MutView dx, bool add, Precision precision, Stream stream) {
   if (dx.size() == 0) return;
   const Product p{dy, w, dx, nullptr, add};
   if (precision != Precision::fp32) return tensor_product("linear_dx", p, false, precision, stream);

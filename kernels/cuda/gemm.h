@@ -11,8 +11,8 @@
 namespace govtrain::cuda {
 
 // y[rows,p] = x[rows,d] * w[p,d]^T + bias[p]; bias may be null. Overwrites.
-void linear(View x, View w, const float* bias, MutView y, Precision precision, cudaStream_t stream);
+void linear(View x, View w, const float* bias, MutView y, Precision precision, Stream stream);
 // dx[rows,d] = (or, with add, +=) dy[rows,p] * w[p,d].
-void linear_dx(View dy, View w, MutView dx, bool add, Precision precision, cudaStream_t stream);
+void linear_dx(View dy, View w, MutView dx, bool add, Precision precision, Stream stream);
 
 }  // namespace govtrain::cuda

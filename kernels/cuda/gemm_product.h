@@ -16,6 +16,6 @@ struct Product {
 };
 
 // By tensor cores: tf32 or bf16.
-void tensor_product(const char* name, const Product& p, bool transposed, Precision precision, cudaStream_t stream);
+void tensor_product(const char* name, const Product& p, bool transposed, Precision precision, Stream stream);
 
 }  // namespace govtrain::cuda

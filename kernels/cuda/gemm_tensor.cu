@@ -74,7 +74,7 @@ __global__ void __launch_bounds__(kTileThreads, 4) tensor_product_kernel(Product
 
 }  // namespace
 
-void tensor_product(const char* name, const Product& p, bool transposed, Precision precision, cudaStream_t stream) {
+void tensor_product(const char* name, const Product& p, bool transposed, Precision precision, Stream stream) {
   const dim3 grid(static_cast<unsigned>((p.c.cols + kTile - 1) / kTile),
                   static_cast<unsigned>((p.c.rows + kTile - 1) / kTile));
   const bool half = precision == Precision::bf16;

@@ -1,14 +1,14 @@
-// How kernels are started: launch() packs the arguments and either gives them to the device or to who gathers launches
-// (recorder.h). Included by device.h.
+// How kernels are started: launch() packs the arguments and gives them to the device or, where its stream says so, to
+// who gathers launches (recorder.h). Included by device.h.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 namespace govtrain::cuda {
 
@@ -21,21 +21,32 @@ struct Launch {
   cudaStream_t stream;
   int count;
   const void* const* arguments;
-  const size_t* sizes;
+  const uint32_t* sizes;
 };
 
-class LaunchHook {
+// Takes launches in place of the device, and starts them when it sees fit.
+class LaunchSink {
  public:
-  virtual ~LaunchHook() = default;
-  // False: the launch is not for this hook and is to be started now.
-  virtual bool take(const Launch& launch) = 0;
+  virtual ~LaunchSink() = default;
+  virtual void take(const Launch& launch) = 0;
 };
-inline std::vector<LaunchHook*> launch_hooks;
 
-inline void start_launch(const char* name, const void* kernel, dim3 grid, dim3 block, void** arguments, size_t dynamic,
-                         cudaStream_t stream) {
-  const cudaError_t e = cudaLaunchKernel(kernel, grid, block, arguments, dynamic, stream);
-  if (e != cudaSuccess) throw std::runtime_error(std::string("[cuda] ") + name + ": " + cudaGetErrorString(e));
+// Where launches go: a stream of the device and, where they are gathered, who does it.
+class Stream {
+ public:
+  Stream(cudaStream_t handle, LaunchSink* sink = nullptr) : handle_(handle), sink_(sink) {}  // NOLINT: a plain stream
+  cudaStream_t handle() const { return handle_; }
+  LaunchSink* sink() const { return sink_; }
+
+ private:
+  cudaStream_t handle_;
+  LaunchSink* sink_;
+};
+
+inline void start_launch(const Launch& l) {
+  const cudaError_t e =
+      cudaLaunchKernel(l.kernel, l.grid, l.block, const_cast<void**>(l.arguments), l.dynamic, l.stream);
+  if (e != cudaSuccess) throw std::runtime_error(std::string("[cuda] ") + l.name + ": " + cudaGetErrorString(e));
 }
 
 // For arguments that hold arrays of structs and have no padding: GCC 12 clears wrong bytes of such.
@@ -54,7 +65,7 @@ void clear_padding([[maybe_unused]] T& value) {
 
 // kernel<<<grid, block, dynamic, stream>>>(arguments...); `name` is for reports.
 template <class... P, class... A>
-void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t dynamic, cudaStream_t stream,
+void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t dynamic, Stream stream,
             A&&... arguments) {
   std::tuple<P...> all(std::forward<A>(arguments)...);
 #if !defined(__CUDACC__) && !defined(GOVTRAIN_CUDA_TOOLKIT)
@@ -65,12 +76,13 @@ void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_
       [&](P&... argument) {
         (clear_padding(argument), ...);
         const void* pointers[] = {&argument..., nullptr};
-        const size_t sizes[] = {sizeof(P)..., 0};
-        const Launch l{name, address, grid, block, dynamic, stream, sizeof...(P), pointers, sizes};
-        for (LaunchHook* hook : launch_hooks) {
-          if (hook->take(l)) return;
+        const uint32_t sizes[] = {uint32_t{sizeof(P)}..., 0};
+        const Launch l{name, address, grid, block, dynamic, stream.handle(), sizeof...(P), pointers, sizes};
+        if (stream.sink() != nullptr) {
+          stream.sink()->take(l);
+        } else {
+          start_launch(l);
         }
-        start_launch(name, address, grid, block, const_cast<void**>(pointers), dynamic, stream);
       },
       all);
 }

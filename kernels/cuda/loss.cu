@@ -69,13 +69,13 @@ struct SumRows {
 }  // namespace
 
 void cross_entropy(MutView logits, const int32_t* target, bool gradient, double* row_nll, float* row_loss,
-                   cudaStream_t stream) {
+                   Stream stream) {
   if (logits.rows == 0) return;
   launch("cross_entropy", loss_kernel, static_cast<unsigned>(logits.rows), kThreads, 0, stream,
          Loss{logits, target, gradient, row_nll, row_loss});
 }
 
-void sum_examples(const double* row_nll, const int32_t* offsets, int examples, double* loss, cudaStream_t stream) {
+void sum_examples(const double* row_nll, const int32_t* offsets, int examples, double* loss, Stream stream) {
   map("sum_examples", SumRows{row_nll, offsets, loss}, 1, examples, stream);
 }
 

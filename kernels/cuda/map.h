@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(kMapThreads) map_kernel(Op op, int64_t rows, i
 }
 
 template <class Op>
-void map(const char* name, const Op& op, int64_t rows, int64_t cols, cudaStream_t stream) {
+void map(const char* name, const Op& op, int64_t rows, int64_t cols, Stream stream) {
   if (rows == 0 || cols == 0) return;
   const dim3 grid(static_cast<unsigned>((cols + kMapEach * kMapThreads - 1) / (kMapEach * kMapThreads)),
                   static_cast<unsigned>(std::min<int64_t>(rows, 65535)));

@@ -216,7 +216,7 @@ void Packet::send() {
   device_->recorder.flush();
   unsigned char* from = device_->staging.take(bytes_.size());
   std::memcpy(from, bytes_.data(), bytes_.size());
-  check(cudaMemcpyAsync(data_, from, bytes_.size(), cudaMemcpyHostToDevice, device_->stream), "copy to the device");
+  check(cudaMemcpyAsync(data_, from, bytes_.size(), cudaMemcpyHostToDevice, device_->own), "copy to the device");
 }
 
 Packet::~Packet() {

@@ -114,10 +114,11 @@ class OwnStream {
 // What one backend computes with. What is given to the stream by other means than launch() comes after a flush of the
 // recorder.
 struct Device {
-  OwnStream stream;
-  Staging staging{stream};
-  Recorder recorder{stream, staging};
-  DeviceAllocator allocator{stream, staging, recorder};
+  OwnStream own;
+  Staging staging{own};
+  Recorder recorder{own, staging};
+  Stream stream = recorder.stream();
+  DeviceAllocator allocator{own, staging, recorder};
 };
 
 // Device memory for one call.

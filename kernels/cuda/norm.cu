@@ -88,19 +88,19 @@ unsigned blocks_of(int64_t rows) { return static_cast<unsigned>((rows + kWarps -
 }  // namespace
 
 void layer_norm(View x, const float* gain, const float* bias, float eps, MutView y, float* mean, float* rstd,
-                cudaStream_t stream) {
+                Stream stream) {
   if (x.size() == 0) return;
   launch("layer_norm", norm_kernel, blocks_of(x.rows), kThreads, 0, stream, Norm{x, gain, bias, eps, y, mean, rstd});
 }
 
-void rms_norm(View x, const float* gain, float eps, MutView y, float* rstd, cudaStream_t stream) {
+void rms_norm(View x, const float* gain, float eps, MutView y, float* rstd, Stream stream) {
   if (x.size() == 0) return;
   launch("rms_norm", norm_kernel, blocks_of(x.rows), kThreads, 0, stream,
          Norm{x, gain, nullptr, eps, y, nullptr, rstd});
 }
 
 void norm_dx(View dy, View x, const float* gain, const float* mean, const float* rstd, MutView dx, bool add,
-             cudaStream_t stream) {
+             Stream stream) {
   if (x.size() == 0) return;
   launch(mean == nullptr ? "rms_norm_dx" : "layer_norm_dx", norm_dx_kernel, blocks_of(x.rows), kThreads, 0, stream,
          NormDx{dy, x, gain, mean, rstd, dx, add});

@@ -10,12 +10,12 @@
 namespace govtrain::cuda {
 
 // ---- elementwise.cu: the bits of the CPU backend ----
-void activation(Activation kind, View x, MutView y, cudaStream_t stream);
-void activation_dx(Activation kind, View dy, View x, MutView dx, cudaStream_t stream);
-void gated(Activation kind, View gate, View up, MutView y, cudaStream_t stream);
-void gated_dx(Activation kind, View dy, View gate, View up, MutView dgate, MutView dup, cudaStream_t stream);
-void add(View a, View b, MutView y, cudaStream_t stream);
-void scale_rows(View x, const float* per_row, MutView y, cudaStream_t stream);
+void activation(Activation kind, View x, MutView y, Stream stream);
+void activation_dx(Activation kind, View dy, View x, MutView dx, Stream stream);
+void gated(Activation kind, View gate, View up, MutView y, Stream stream);
+void gated_dx(Activation kind, View dy, View gate, View up, MutView dgate, MutView dup, Stream stream);
+void add(View a, View b, MutView y, Stream stream);
+void scale_rows(View x, const float* per_row, MutView y, Stream stream);
 
 // ---- dropout.cu: the bits of the CPU backend ----
 // Where a row draws its mask: the Philox nonce of its example, and its number in it.
@@ -27,15 +27,15 @@ struct DropoutStream {
   uint32_t key[2];
   float rate, keep;  // keep = 1 / (1 - rate)
 };
-void dropout(View x, const DropoutRow* at, const DropoutStream& from, MutView y, cudaStream_t stream);
+void dropout(View x, const DropoutRow* at, const DropoutStream& from, MutView y, Stream stream);
 
 // ---- norm.cu: a row's sums run over 32 lanes and then by a tree, whatever the batch ----
 void layer_norm(View x, const float* gain, const float* bias, float eps, MutView y, float* mean, float* rstd,
-                cudaStream_t stream);
-void rms_norm(View x, const float* gain, float eps, MutView y, float* rstd, cudaStream_t stream);
+                Stream stream);
+void rms_norm(View x, const float* gain, float eps, MutView y, float* rstd, Stream stream);
 // mean null: RMSNorm.
 void norm_dx(View dy, View x, const float* gain, const float* mean, const float* rstd, MutView dx, bool add,
-             cudaStream_t stream);
+             Stream stream);
 
 // ---- rope.cu: the bits of the CPU backend ----
 // position: [rows]; cosine, sine: [positions, head_dim/2]; direction: +1 or -1.
@@ -43,10 +43,10 @@ struct RopeTable {
   const float* cosine;
   const float* sine;
 };
-void rope(MutView x, const int32_t* position, RopeTable table, int head_dim, float direction, cudaStream_t stream);
+void rope(MutView x, const int32_t* position, RopeTable table, int head_dim, float direction, Stream stream);
 
 // ---- embedding.cu: the bits of the CPU backend ----
-void embedding(View table, const int32_t* index, MutView y, bool add, cudaStream_t stream);
+void embedding(View table, const int32_t* index, MutView y, bool add, Stream stream);
 
 // ---- contract_scatter.cu: gradients with the bits of the CPU backend; norms in double ----
 // The rows of all examples that take part, sorted by (index, example, factor, row). A run is what one example adds at
@@ -76,7 +76,7 @@ struct ScatterContraction {
   int examples;
 };
 int64_t scatter_scratch(int64_t cols, int64_t runs);
-void contract_scatter(const ScatterContraction& c, cudaStream_t stream);
+void contract_scatter(const ScatterContraction& c, Stream stream);
 
 // ---- attention.cu: online softmax over tiles that are counted from the begin of the example ----
 constexpr int kAttentionTile = 32;
@@ -91,16 +91,16 @@ struct AttentionShape {
   int heads, kv_heads, head_dim;
   float scale;
 };
-void attention(View q, View k, View v, const AttentionShape& shape, MutView out, MutView lse, cudaStream_t stream);
+void attention(View q, View k, View v, const AttentionShape& shape, MutView out, MutView lse, Stream stream);
 // delta: [rows, heads] of scratch.
 void attention_backward(View q, View k, View v, View out, View lse, View dout, const AttentionShape& shape,
-                        float* delta, MutView dq, MutView dk, MutView dv, cudaStream_t stream);
+                        float* delta, MutView dq, MutView dk, MutView dv, Stream stream);
 
 // ---- loss.cu ----
 // row_nll [rows]: the loss of each row; then sums by example in row order to loss [examples].
 void cross_entropy(MutView logits, const int32_t* target, bool gradient, double* row_nll, float* row_loss,
-                   cudaStream_t stream);
-void sum_examples(const double* row_nll, const int32_t* offsets, int examples, double* loss, cudaStream_t stream);
+                   Stream stream);
+void sum_examples(const double* row_nll, const int32_t* offsets, int examples, double* loss, Stream stream);
 
 // ---- lists of pieces: one launch for all of them ----
 // A piece begins with its rectangle `at`. Blocks [first[i], first[i+1]) of the grid work on piece i, kPart elements
@@ -135,8 +135,8 @@ struct SgdPiece {
 };
 AdamPiece piece_of(const AdamUpdate& update);
 SgdPiece piece_of(const SgdUpdate& update);
-void adam(const Pieces<AdamPiece>& pieces, cudaStream_t stream);
-void sgd(const Pieces<SgdPiece>& pieces, cudaStream_t stream);
+void adam(const Pieces<AdamPiece>& pieces, Stream stream);
+void sgd(const Pieces<SgdPiece>& pieces, Stream stream);
 
 // elementwise.cu
 struct ScalePiece {
@@ -147,8 +147,8 @@ struct FillPiece {
   MutView at;
   float value;
 };
-void scale(const Pieces<ScalePiece>& pieces, cudaStream_t stream);
-void fill(const Pieces<FillPiece>& pieces, cudaStream_t stream);
+void scale(const Pieces<ScalePiece>& pieces, Stream stream);
+void fill(const Pieces<FillPiece>& pieces, Stream stream);
 
 // ---- reduce.cu ----
 struct SquaresPiece {
@@ -162,8 +162,8 @@ struct SquareGroups {
 };
 // scratch: one double for each block of the pieces and for each piece.
 void add_squares(const Pieces<SquaresPiece>& pieces, const SquareGroups& groups, double* scratch, double* sum,
-                 cudaStream_t stream);
+                 Stream stream);
 // row: one int32, written: the first row of x with a value that is not finite, or x.rows.
-void first_non_finite_row(View x, int32_t* row, cudaStream_t stream);
+void first_non_finite_row(View x, int32_t* row, Stream stream);
 
 }  // namespace govtrain::cuda

@@ -62,7 +62,7 @@ SgdPiece piece_of(const SgdUpdate& update) {
   return {update.value, update.grad, update.momentum, update.options, 1.0f - update.options.dampening};
 }
 
-void adam(const Pieces<AdamPiece>& pieces, cudaStream_t stream) { for_pieces("adam", pieces, Adam{}, stream); }
-void sgd(const Pieces<SgdPiece>& pieces, cudaStream_t stream) { for_pieces("sgd", pieces, Sgd{}, stream); }
+void adam(const Pieces<AdamPiece>& pieces, Stream stream) { for_pieces("adam", pieces, Adam{}, stream); }
+void sgd(const Pieces<SgdPiece>& pieces, Stream stream) { for_pieces("sgd", pieces, Sgd{}, stream); }
 
 }  // namespace govtrain::cuda

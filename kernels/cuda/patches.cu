@@ -23,7 +23,7 @@ struct Gather {
 
 }  // namespace
 
-void gather_patches(View x, const PatchOrigin* origins, const PatchShape& shape, MutView out, cudaStream_t stream) {
+void gather_patches(View x, const PatchOrigin* origins, const PatchShape& shape, MutView out, Stream stream) {
   map("patches", Gather{x, origins, shape, out}, out.rows, out.cols, stream);
 }
 

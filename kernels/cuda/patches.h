@@ -17,6 +17,6 @@ struct PatchShape {
   int dilation[2];
 };
 // origins: [out.rows].
-void gather_patches(View x, const PatchOrigin* origins, const PatchShape& shape, MutView out, cudaStream_t stream);
+void gather_patches(View x, const PatchOrigin* origins, const PatchShape& shape, MutView out, Stream stream);
 
 }  // namespace govtrain::cuda

@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(kMapThreads) pieces_kernel(Pieces<Piece> piece
 }
 
 template <class Piece, class Op>
-void for_pieces(const char* name, const Pieces<Piece>& pieces, const Op& op, cudaStream_t stream) {
+void for_pieces(const char* name, const Pieces<Piece>& pieces, const Op& op, Stream stream) {
   launch(name, pieces_kernel<Piece, Op>, static_cast<unsigned>(pieces.blocks), kMapThreads, 0, stream, pieces, op);
 }
 

@@ -72,7 +72,7 @@ void Recorder::Sequence::add(Operation::Kind kind, const Launch& l) {
                         static_cast<uint32_t>(l.count), bytes.size()});
   for (int i = 0; i < l.count; ++i) {
     const size_t at = bytes.size();
-    sizes.push_back(static_cast<uint32_t>(l.sizes[i]));
+    sizes.push_back(l.sizes[i]);
     bytes.resize(at + round_up(l.sizes[i]));
     std::memcpy(bytes.data() + at, l.arguments[i], l.sizes[i]);
   }
@@ -82,11 +82,9 @@ Recorder::Recorder(cudaStream_t stream, Staging& staging) : stream_(stream), sta
   void* p = nullptr;
   check(cudaMalloc(&p, kInbox), "the inbox");
   inbox_ = static_cast<unsigned char*>(p);
-  launch_hooks.push_back(this);
 }
 
 Recorder::~Recorder() {
-  std::erase(launch_hooks, this);
   drop_graphs();
   cudaFree(inbox_);
 }
@@ -98,17 +96,16 @@ void Recorder::drop_graphs() {
   seen_.clear();
 }
 
-bool Recorder::take(const Launch& launch) {
-  if (!on_ || launch.stream != stream_) return false;
+void Recorder::take(const Launch& launch) {
+  if (!on_) return start_launch(launch);
   now_.add(Operation::Kind::launch, launch);
   gathered();
-  return true;
 }
 
 void Recorder::copy(void* to, const void* from, size_t bytes) {
   if (!on_) return check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_), "copy on the device");
   const void* arguments[] = {&to, &from, &bytes};
-  const size_t sizes[] = {sizeof(to), sizeof(from), sizeof(bytes)};
+  const uint32_t sizes[] = {sizeof(to), sizeof(from), sizeof(bytes)};
   now_.add(Operation::Kind::copy, {"copy", nullptr, {}, {}, 0, stream_, 3, arguments, sizes});
   gathered();
 }
@@ -120,7 +117,7 @@ void Recorder::forget(void* p, size_t bytes) {
 #else
   if (!on_ || now_.operations.empty()) return simt::forget_device(p, bytes, stream_);
   const void* arguments[] = {&p, &bytes};
-  const size_t sizes[] = {sizeof(p), sizeof(bytes)};
+  const uint32_t sizes[] = {sizeof(p), sizeof(bytes)};
   now_.add(Operation::Kind::forget, {"forget", nullptr, {}, {}, 0, stream_, 2, arguments, sizes});
 #endif
 }
@@ -208,7 +205,8 @@ void Recorder::issue(const Sequence& s) {
     const auto size = [&](size_t i) { return *static_cast<size_t*>(arguments[i]); };
     switch (o.kind) {
       case Operation::Kind::launch:
-        start_launch(o.name, o.kernel, o.grid, o.block, arguments.data(), o.dynamic, stream_);
+        start_launch({o.name, o.kernel, o.grid, o.block, o.dynamic, stream_, static_cast<int>(o.count),
+                      arguments.data(), s.sizes.data() + o.first});
         break;
       case Operation::Kind::copy:
         check(cudaMemcpyAsync(address(0), address(1), size(2), cudaMemcpyDeviceToDevice, stream_),

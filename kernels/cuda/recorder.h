@@ -18,15 +18,17 @@ namespace govtrain::cuda {
 
 class Staging;
 
-class Recorder final : public LaunchHook {
+class Recorder final : public LaunchSink {
  public:
   Recorder(cudaStream_t stream, Staging& staging);
   ~Recorder() override;
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;
 
-  // Launches of other streams are not taken.
-  bool take(const Launch& launch) override;
+  // For launches that are to be gathered.
+  Stream stream() { return {stream_, this}; }
+  // The launch is of the recorder's stream.
+  void take(const Launch& launch) override;
   // Within device memory.
   void copy(void* to, const void* from, size_t bytes);
   // What was written there may no longer be read (memory.h).

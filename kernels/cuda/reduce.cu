@@ -59,14 +59,14 @@ struct SetRow {
 }  // namespace
 
 void add_squares(const Pieces<SquaresPiece>& pieces, const SquareGroups& groups, double* scratch, double* sum,
-                 cudaStream_t stream) {
+                 Stream stream) {
   double* of_piece = scratch + pieces.blocks;
   launch("squares", squares_kernel, static_cast<unsigned>(pieces.blocks), kMapThreads, 0, stream, pieces, scratch);
   launch("add_groups", add_groups_kernel, static_cast<unsigned>(groups.groups), kMapThreads, 0, stream, pieces.first,
          groups, static_cast<const double*>(scratch), of_piece, sum);
 }
 
-void first_non_finite_row(View x, int32_t* row, cudaStream_t stream) {
+void first_non_finite_row(View x, int32_t* row, Stream stream) {
   map("set_row", SetRow{row, static_cast<int32_t>(x.rows)}, 1, 1, stream);
   map("first_non_finite_row", NonFinite{x, row}, x.rows, x.cols, stream);
 }

@@ -28,7 +28,7 @@ struct Rotate {
 
 }  // namespace
 
-void rope(MutView x, const int32_t* position, RopeTable table, int head_dim, float direction, cudaStream_t stream) {
+void rope(MutView x, const int32_t* position, RopeTable table, int head_dim, float direction, Stream stream) {
   map("rope", Rotate{x, position, table, head_dim / 2, direction}, x.rows, x.cols / 2, stream);
 }
 

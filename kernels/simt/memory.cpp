@@ -84,17 +84,20 @@ Region* find(const void* p) {
   return find_device(p);
 }
 
+// Named after the nearer of the neighbours.
 std::string surroundings(const void* p) {
+  constexpr uintptr_t kNear = 4096;
   auto& all = allocations();
   const auto next = all.upper_bound(number(p));
+  const uintptr_t ahead = next == all.end() ? kNear : next->first - number(p);
   if (next != all.begin()) {
     const Region& r = *std::prev(next)->second;
     const uintptr_t past = number(p) - number(r.begin + r.bytes);
-    if (past < 4096) return fmt::format("{} bytes past the end of device memory of {} bytes", past, r.bytes);
+    if (past < kNear && past < ahead) {
+      return fmt::format("{} bytes past the end of device memory of {} bytes", past, r.bytes);
+    }
   }
-  if (next != all.end() && next->first - number(p) <= 4096) {
-    return fmt::format("{} bytes before device memory of {} bytes", next->first - number(p), next->second->bytes);
-  }
+  if (ahead < kNear) return fmt::format("{} bytes before device memory of {} bytes", ahead, next->second->bytes);
   const SharedMemory& s = shared();
   if (s.dynamic.begin != nullptr) {
     const uintptr_t past = number(p) - number(s.dynamic.begin);

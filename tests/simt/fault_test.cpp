@@ -1,4 +1,6 @@
 // Planted faults: one kernel for each way to be wrong, each caught and reported with kernel, block and thread.
+#include <memory>
+
 #include "tests/simt/support.h"
 
 namespace govtrain::test {
@@ -155,6 +157,18 @@ TEST_CASE("accesses outside memory are reported with the thread") {
   expect_fault(FaultKind::out_of_bounds, {"index -1 of an array of 8"}, one_block(32, shared_index, -1));
   expect_fault(FaultKind::out_of_bounds, {"400 bytes of dynamic shared memory", "asked for 0"},
                one_block(1, too_much_shared));
+}
+
+TEST_CASE("an access between two pieces of memory is named after the nearer one") {
+  std::vector<std::unique_ptr<DeviceBuffer<float>>> row(16);  // most lie side by side
+  for (auto& x : row) x = std::make_unique<DeviceBuffer<float>>(32);
+  const DeviceBuffer<float> y(32);
+  for (const auto& x : row) {
+    expect_fault(FaultKind::out_of_bounds, {"4 bytes before device memory of 128 bytes"},
+                 one_block(32, before_begin, static_cast<const float*>(x->get()), y.get()));
+    expect_fault(FaultKind::out_of_bounds, {"0 bytes past the end of device memory of 128 bytes"},
+                 one_block(32, index_off_by_one, x->get(), 1));
+  }
 }
 
 #if !defined(__SANITIZE_ADDRESS__)
