@@ -10,8 +10,6 @@
 #include "kernels/simt/stream.h"
 
 using govtrain::simt::Access;
-using govtrain::simt::Fault;
-using govtrain::simt::FaultKind;
 
 namespace {
 
