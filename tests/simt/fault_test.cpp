@@ -32,9 +32,6 @@ void reads_outside_mask() {
 }
 void index_off_by_one(float* x, int n) { store(x + threadIdx.x + 1, static_cast<float>(n)); }
 void before_begin(const float* x, float* y) { store(y, load(x - 1)); }
-void raw_write(float* x, int n) {
-  if (threadIdx.x == 0) x[n] = 1.0f;
-}
 void shared_index(int i) {
   __shared__ SharedArray<float, 8> s;
   if (threadIdx.x == 3) s[i] = 1.0f;
@@ -172,6 +169,12 @@ TEST_CASE("an access between two pieces of memory is named after the nearer one"
 }
 
 #if !defined(__SANITIZE_ADDRESS__)
+namespace {
+void raw_write(float* x, int n) {
+  if (threadIdx.x == 0) x[n] = 1.0f;
+}
+}  // namespace
+
 TEST_CASE("a write that nothing observes changes a redzone") {
   const DeviceBuffer<float> x(32);
   expect_fault(FaultKind::out_of_bounds, {"planted", "redzone 0 bytes past the end"},
