@@ -24,6 +24,9 @@ expect 1 '^device +FAILED .*is an emulated one' --build "$build" --only device
 CUDA_VISIBLE_DEVICES='' expect 1 '^train +skipped .*no device' --emulated --build "$build" --only train
 expect 0 '^device +ok .*emulated cuda' --emulated --build "$build" --only device
 expect 0 '^train +ok .*bf16 [0-9.]+\.\.[0-9.]+; logs verified' --emulated --build "$build" --only train
+expect 0 '^step +ok .*cpu [0-9.]+ ms, fp32 [0-9.]+ ms, tf32 [0-9.]+ ms, bf16 [0-9.]+ ms$' --emulated --build "$build" --only step
+# Where PyTorch is, its times and how govtrain's relate to them.
+expect 0 '^torch +(skipped .*no PyTorch|ok .*cpu [0-9.]+ ms x[0-9.]+, fp32 .*, bf16 [0-9.]+ ms x[0-9.]+$)' --emulated --build "$build" --only torch
 # A run that is refused (its warmup is longer than its one step) fails the check.
 expect 1 '^train +FAILED .*Nothing was started' --emulated --build "$build" --only train --steps 1
 rm -rf "$empty"

@@ -70,7 +70,7 @@ struct Variant {
   std::unique_ptr<Transformer> model;
   std::unique_ptr<Trainer> trainer;
   std::vector<double> seconds;
-  double last_loss = 0;
+  double first_loss = 0, last_loss = 0;
   size_t peak = 0;
 };
 
@@ -143,6 +143,7 @@ int run(const std::string& path, int rounds, bool whole, const std::vector<std::
       const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       if (result.non_finite) fail(v.name + " met a value that is not finite");
       v.last_loss = result.mean_loss();
+      if (round == -2) v.first_loss = v.last_loss;
       if (round >= 0) {
         v.seconds.push_back(seconds);
         v.peak = std::max(v.peak, memory.peak_bytes());
@@ -166,7 +167,11 @@ int run(const std::string& path, int rounds, bool whole, const std::vector<std::
                static_cast<double>(tokens) / m, static_cast<double>(v.peak) / (1 << 20), quantile(ratio, 0.5),
                static_cast<double>(v.peak) / static_cast<double>(variants[0].peak));
   }
-  fmt::print("\nlog: {} records, {:.3f} s waited for it in all\n", log.value()->size(), log.value()->blocked_seconds());
+  int64_t parameters = 0;
+  for (const ParameterInfo& p : variants[0].model->parameters().infos()) parameters += p.rows * p.cols;
+  fmt::print("\n{} parameters; loss of (a) {:.4f} in the first step, {:.4f} in the last\n", parameters,
+             variants[0].first_loss, variants[0].last_loss);
+  fmt::print("log: {} records, {:.3f} s waited for it in all\n", log.value()->size(), log.value()->blocked_seconds());
   log.value().reset();
   std::filesystem::remove_all(folder);
   return 0;

@@ -8,7 +8,8 @@ set -euo pipefail
 . "$root/tools/lib/cuda.sh"
 build=$GPU_CHECK_BUILD bin=$GPU_CHECK_BUILD/bin logs=$GPU_CHECK_LOGS steps=$GPU_CHECK_STEPS
 emulated=$GPU_CHECK_EMULATED precisions=(fp32 tf32 bf16)
-[ "$emulated" = 0 ] || export GOVTRAIN_SIMT_OBSERVE=0
+# Counts, which cases of the kernels' tests are about, are of observed launches.
+[ "$emulated" = 0 ] || [ "$1" = kernels ] || export GOVTRAIN_SIMT_OBSERVE=0
 
 need_program() { [ -x "$bin/$1" ] || die "no $1 in $bin; run the stage build"; }
 
@@ -89,29 +90,52 @@ stage_dw() {
   if [ "$emulated" = 1 ]; then "$bin/bench_cuda_dw" 1 64; else "$bin/bench_cuda_dw"; fi
 }
 
+# figure PATTERN TEXT: the time that a benchmark has printed; sed's pattern has it as its first group.
+figure() {
+  local ms
+  ms=$(sed -n "s/$1/\1/p" <<<"$2")
+  [[ "$ms" =~ ^[0-9]+\.[0-9]+$ ]] || die "expected one time in ms, got '$ms'"
+  echo "$ms"
+}
+
 # One line of the summary for each: the routed step with norms.
 stage_step() {
   need_program bench_step
-  local config=configs/quickstart.yaml rounds=30 on options text='routed step with norms:' out
-  [ "$emulated" = 0 ] || config=configs/examples/basic.yaml rounds=1
+  local config=configs/quickstart.yaml rounds=30 size=() on options text='' out ms
+  [ "$emulated" = 0 ] || config=configs/examples/basic.yaml rounds=1 size=(train.tokens_per_step=64)
+  : >"$logs/step.ms"
   for on in cpu "${precisions[@]}"; do
     options=(run.device=cpu)
     [ "$on" = cpu ] || options=(run.device=cuda "run.precision=$on")
-    out=$("$bin/bench_step" "$config" "$rounds" whole "${options[@]}")
+    out=$("$bin/bench_step" "$config" "$rounds" whole "${size[@]}" "${options[@]}")
     printf '%s\n' "$out"
-    text+=" $on $(sed -n 's/^(b) routing, norms *\([0-9.]*\).*$/\1/p' <<<"$out") ms"
+    ms=$(figure '^(b) routing, norms  *\([0-9.]*\) .*$' "$out")
+    echo "$on $ms" >>"$logs/step.ms"
+    text+=", $on $ms ms"
   done
-  echo "$text"
+  echo "routed step with norms: ${text#, }"
 }
 
+# PyTorch's time for the same, and where the stage step has run, how many times as long govtrain's routed step takes.
 stage_torch() {
-  local options=(--rounds 30)
-  [ "$emulated" = 0 ] || options=(--rounds 1 --device cpu)
-  python3 -c 'import torch' 2>/dev/null || { echo "no PyTorch here"; exit 77; }
-  [ "$emulated" = 1 ] || python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' ||
-    { echo "the PyTorch here has no CUDA"; exit 77; }
-  python3 tools/bench/step_torch.py "${options[@]}"
-  [ "$emulated" = 1 ] || python3 tools/bench/step_torch.py --tf32 "${options[@]}"
+  local rounds=30 device=cuda shape=() on options text='' out ms ours
+  python3 -c 'from torch.nn.functional import rms_norm' 2>/dev/null || { echo "no PyTorch 2.4 or newer here"; exit 77; }
+  if [ "$emulated" = 1 ]; then
+    rounds=1 device=cpu shape=(--layers 2 --width 32 --heads 2 --mlp 64 --context 64 --examples 1)
+  else
+    python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' ||
+      { echo "the PyTorch here has no CUDA"; exit 77; }
+  fi
+  for on in cpu "${precisions[@]}"; do
+    options=(--device cpu)
+    [ "$on" = cpu ] || options=(--device "$device" --precision "$on")
+    out=$(python3 tools/bench/step_torch.py --rounds "$rounds" "${shape[@]}" "${options[@]}")
+    printf '%s\n' "$out"
+    ms=$(figure '^torch .* | \([0-9.]*\) ms\/step.*$' "$out")
+    ours=$(sed -n "s/^$on //p" "$logs/step.ms" 2>/dev/null || true)
+    text+=", $on $ms ms$(awk -v a="$ours" -v b="$ms" 'BEGIN { if (a != "" && b > 0) printf " x%.2f", a / b }')"
+  done
+  echo "PyTorch$([ ! -s "$logs/step.ms" ] || echo ', xN: govtrain takes N times that'): ${text#, }"
 }
 
 "stage_$1"
