@@ -39,15 +39,23 @@ class DeviceBuffer {
 };
 
 // The order of blocks and threads from now on: emulated, it follows the seed, and accesses are checked when `observe`;
-// a device has its own, another one each time.
+// a device has its own, another one each time. Without `observe`, and after reset_schedule(), as the program was
+// started (GOVTRAIN_SIMT_OBSERVE, GOVTRAIN_SIMT_SEED).
 #ifdef GOVTRAIN_CUDA_TOOLKIT
-inline void set_schedule(uint64_t, bool = true) {}
+inline void set_schedule(uint64_t, bool) {}
+inline void set_schedule(uint64_t) {}
+inline void reset_schedule() {}
 #else
-inline void set_schedule(uint64_t seed, bool observe = true) {
-  simt::settings().seed = seed;
-  simt::settings().observe = observe;
+inline const simt::Settings& started_with() {
+  static const simt::Settings settings = simt::settings();
+  return settings;
 }
+inline void set_schedule(uint64_t seed, bool observe) {
+  started_with();
+  simt::settings() = {observe, seed};
+}
+inline void set_schedule(uint64_t seed) { set_schedule(seed, started_with().observe); }
+inline void reset_schedule() { simt::settings() = started_with(); }
 #endif
-inline void reset_schedule() { set_schedule(1); }
 
 }  // namespace govtrain::test
