@@ -8,6 +8,8 @@ namespace {
 
 const std::string with = " policy.classification=classes.yaml";
 const std::string prepare = "govtrain data prepare config.yaml run.out=new" + with;
+const std::string validate = "govtrain validate config.yaml run.out=new" + with;
+const std::string check = "govtrain policy check config.yaml run.out=new" + with;
 const std::string train = "govtrain classify train config.yaml run.out=new" + with + " --out text.safetensors";
 
 const std::string head = "classification: c\nversion: 1\nclasses: [a, b]\nsources:\n";
@@ -46,6 +48,10 @@ BadInputs bad_classes() {
       {
           {"classes-missing", "a file that is not there", [](const Damage&) {}, prepare, 2,
            "classes.yaml: error: cannot read classes.yaml: No such file or directory"},
+          {"validate-classes-missing", "the same, asked of `validate`", [](const Damage&) {}, validate, 2,
+           "command line, argument 2: error: policy.classification: 'classes.yaml' does not exist"},
+          {"check-classes-missing", "the same, asked of `policy check`", [](const Damage&) {}, check, 2,
+           "command line, argument 2: error: policy.classification: 'classes.yaml' does not exist"},
           {"classes-no-policy", "no policy that could use it", sources(by_text),
            prepare + " policy.file= train.routing=false", 2,
            "command line, argument 2: error: policy.classification is given, but policy.file is not"},
@@ -62,15 +68,31 @@ BadInputs bad_classes() {
            "classes.yaml:5:13: error: source 1, rule 1 matches nothing"},
           {"classes-threshold", "a threshold above 1", sources("  - {threshold: 2, model: m}\n"), prepare, 2,
            "classes.yaml:5:17: error: source 1: 'threshold' must be a number from 0 to 1, found '2'"},
+          {"validate-classes-threshold", "a threshold of 7, found before anything is prepared",
+           sources("  - {threshold: 7, model: m}\n"), validate, 2,
+           "classes.yaml:5:17: error: source 1: 'threshold' must be a number from 0 to 1, found '7'"},
+          {"check-classes-threshold", "a threshold of 7, found with the policy",
+           sources("  - {threshold: 7, model: m}\n"), check, 2,
+           "classes.yaml:5:17: error: source 1: 'threshold' must be a number from 0 to 1, found '7'"},
+          {"validate-classes-unsure", "a class for what is unsure that is not listed",
+           sources("  - {threshold: 0.7, unsure: c, labels: labels.jsonl}\n"), validate, 2,
+           "classes.yaml:5:30: error: source 1: the class 'c' is not listed"},
+          {"run-classes-threshold", "a threshold of 7, in a run", sources("  - {threshold: 7, model: m}\n"),
+           "govtrain run config.yaml run.out=new" + with, 2,
+           "classes.yaml:5:17: error: source 1: 'threshold' must be a number from 0 to 1, found '7'"},
           {"classes-metadata", "metadata of a class that is not listed", sources("  - metadata: license\n"), prepare, 3,
            "govtrain: error: [classification] the corpus has classes that c@0e74caa7 does not list: 'GPL-2', 'MIT', "
            "'NONE'; "
            "expected one of a, b"},
           {"labels-missing", "a label file that is not there", sources("  - labels: labels.jsonl\n"), prepare, 2,
            "classes.yaml:5:13: error: source 1: open labels.jsonl: No such file or directory"},
+          {"validate-labels-missing", "the same, asked of `validate`", sources("  - labels: labels.jsonl\n"), validate,
+           2, "classes.yaml:5:13: error: source 1: open labels.jsonl: No such file or directory"},
           {"labels-format", "a label file of another kind", sources("  - labels: policy.yaml\n"), prepare, 2,
            "policy.yaml: error: a label file ends in .jsonl or .csv"},
           {"labels-line", "a line that is not JSON", labels("nonsense\n"), prepare, 2,
+           "labels.jsonl:2:1: error: the line is not a JSON object"},
+          {"validate-labels-line", "the same, asked of `validate`", labels("nonsense\n"), validate, 2,
            "labels.jsonl:2:1: error: the line is not a JSON object"},
           {"labels-class", "a label of an unknown class", labels("{\"id\": \"d1\", \"class\": \"c\"}\n"), prepare, 2,
            "labels.jsonl:2:1: error: unknown class 'c'"},
@@ -88,6 +110,11 @@ BadInputs bad_classes() {
            prepare, 2, "classes.yaml:5:36: error: source 1: labels.jsonl has the SHA-256 <digest>"},
           {"classifier-other", "weights of a language model as classifier",
            model("run/ckpt/step-000003/model.safetensors"), prepare, 2,
+           "classes.yaml:5:12: error: text.safetensors: not a classifier; expected a file that 'govtrain classify "
+           "train' "
+           "made"},
+          {"validate-classifier-other", "the same, asked of `validate`",
+           model("run/ckpt/step-000003/model.safetensors"), validate, 2,
            "classes.yaml:5:12: error: text.safetensors: not a classifier; expected a file that 'govtrain classify "
            "train' "
            "made"},

@@ -213,6 +213,10 @@ std::vector<BadInput> of_recorded() {
        "govtrain: error: [probe] found 1 texts in probe.txt; expected at least 2. Write one text per line"},
       {"adaptation-replay", "a log to replay that is not there", nothing, run + " adaptation.replay=absent", 3,
        "govtrain: error: there is no log in absent; expected a run folder or the folder of a log"},
+      {"validate-replay", "the same, asked of `validate`", nothing,
+       "govtrain validate config.yaml run.out=new adaptation.replay=absent", 2,
+       "command line, argument 2: error: adaptation.replay: there is no log in absent; expected a run folder or the "
+       "folder of a log"},
   };
 }
 

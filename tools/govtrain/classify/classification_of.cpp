@@ -1,5 +1,9 @@
 #include "tools/govtrain/classify/classification_of.h"
 
+#include <fmt/format.h>
+
+#include <filesystem>
+
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/classify/model_file.h"
 
@@ -12,6 +16,17 @@ std::unique_ptr<DocumentClassifier> classification_of(const RunConfig& config, b
       config.policy.classification, models ? read_classifier_for : Classification::ReadModel(), diagnostics);
   if (!read) throw ConfigError(diagnostics);
   return std::make_unique<DocumentClassifier>(std::move(*read));
+}
+
+void check_classification(const RunConfig& config, const Position& at, Diagnostics& diagnostics) {
+  const std::string& file = config.policy.classification;
+  if (file.empty()) return;
+  if (std::filesystem::exists(file)) {
+    (void)Classification::read(file, read_classifier_for, diagnostics);
+  } else {
+    diagnostics.error(at, fmt::format("policy.classification: {} does not exist", in_quotes(file)),
+                      "looked for " + std::filesystem::absolute(file).lexically_normal().string());
+  }
 }
 
 nlohmann::json classifier_header(const std::string& path) { return require(read_classifier(path)).header; }

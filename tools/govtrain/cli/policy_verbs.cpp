@@ -10,6 +10,7 @@
 #include "routing/check.h"
 #include "routing/explain.h"
 #include "tools/govtrain/base/exit.h"
+#include "tools/govtrain/classify/classification_of.h"
 #include "tools/govtrain/cli/commands.h"
 #include "tools/govtrain/cli/config_args.h"
 #include "tools/govtrain/cli/corpus_view.h"
@@ -70,6 +71,7 @@ CorpusSummary summary(const CorpusView& corpus) {
 int check(const PolicyArgs& args) {
   const auto file = configuration(args);
   Diagnostics diagnostics;
+  check_classification(file->config, file->loaded.where("policy.classification"), diagnostics);
   std::optional<Policy> policy = Policy::read(file->config.policy.file, diagnostics);
   std::optional<BoundPolicy> bound;
   if (policy) {

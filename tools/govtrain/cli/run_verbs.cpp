@@ -9,6 +9,7 @@
 #include "routing/check.h"
 #include "tools/govtrain/base/device.h"
 #include "tools/govtrain/base/exit.h"
+#include "tools/govtrain/classify/classification_of.h"
 #include "tools/govtrain/cli/commands.h"
 #include "tools/govtrain/cli/config_args.h"
 #include "tools/govtrain/cli/places.h"
@@ -17,6 +18,7 @@
 #include "tools/govtrain/config/policy_needs.h"
 #include "tools/govtrain/io/human.h"
 #include "tools/govtrain/train/checkpoint.h"
+#include "tools/govtrain/train/recorded_changes.h"
 #include "tools/govtrain/train/run.h"
 #include "tools/govtrain/train/session.h"
 #include "tools/govtrain/train/setup.h"
@@ -39,6 +41,7 @@ std::optional<BoundPolicy> check_files(RunConfigFile& file) {
     file.diagnostics.error(file.loaded.where("probe.file"),
                            fmt::format("probe.file: {} is not a file", in_quotes(c.probe.file)),
                            "looked for " + std::filesystem::absolute(c.probe.file).lexically_normal().string());
+  check_classification(c, file.loaded.where("policy.classification"), file.diagnostics);
   if (c.policy.file.empty() || file.config.model.layers < 1) return std::nullopt;
   if (!std::filesystem::exists(c.policy.file)) {
     file.diagnostics.error(file.loaded.where("policy.file"),
@@ -59,8 +62,20 @@ std::optional<BoundPolicy> check_files(RunConfigFile& file) {
   return bound;
 }
 
+// Whether the log that would be replayed can be read.
+void check_replay(RunConfigFile& file) {
+  const std::string& log = file.config.adaptation.replay;
+  if (log.empty()) return;
+  try {
+    (void)read_recorded_changes(real_file_system(), log);
+  } catch (const Failure& e) {
+    file.diagnostics.error(file.loaded.where("adaptation.replay"), fmt::format("adaptation.replay: {}", e.what()));
+  }
+}
+
 int validate(const ConfigArgs& args) {
   auto file = read_run_config(args.path, args.overrides);
+  check_replay(*file);
   const std::optional<BoundPolicy> policy = check_files(*file);
   const RunConfig& c = file->config;
   if (policy && !file->diagnostics.has_errors()) check_policy(*policy, policy_date(c), nullptr, file->diagnostics);
