@@ -55,7 +55,7 @@ void Tensor::assign(std::span<const float> values) const {
   if (static_cast<int64_t>(values.size()) != size()) {
     throw Error("tensor", "assign; expected {} values, got {}", size(), values.size());
   }
-  if (defined()) allocator_->write(data(), values.data(), values.size() * sizeof(float));
+  if (!values.empty()) allocator_->write(data(), values.data(), values.size_bytes());
 }
 
 }  // namespace govtrain

@@ -6,6 +6,7 @@
 #include <boost/context/protected_fixedsize_stack.hpp>
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -26,6 +27,9 @@ class Fibre {
     const boost::context::stack_context stack = stacks.allocate();
     bottom_ = static_cast<char*>(stack.sp) - stack.size;
     size_ = stack.size;
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_unpoison_memory_region(bottom_, size_);  // an earlier fibre at this place may have been unwound
+#endif
     const size_t shift = static_cast<size_t>(number * 17 % 64) * 64;
     const boost::context::preallocated place(static_cast<char*>(stack.sp) - shift, stack.size - shift, stack);
     inside_ = boost::context::fiber(std::allocator_arg, place, stacks, [this](boost::context::fiber&& from) {
