@@ -1,5 +1,5 @@
-# govtrain_layer(name DEPENDS layer... LINK library... EXCLUDE folder...): a static library from all *.cpp of the calling
-# folder, but for those of the excluded folders, which make targets of their own.
+# govtrain_layer(name DEPENDS layer... LINK library... PRIVATE_LINK library... OPTIONS option... EXCLUDE folder...): a static
+# library from all *.cpp of the calling folder, but for those of the excluded folders, which make targets of their own.
 # Its headers are reachable as "name/header.h" by the layers that link it and by no other, because each layer
 # exports its own include root, a folder that holds nothing but a link to the layer.
 
@@ -20,6 +20,10 @@ if(GOVTRAIN_SANITIZE)
   target_link_options(govtrain_flags INTERFACE -fsanitize=${GOVTRAIN_SANITIZE})
 endif()
 
+if(GOVTRAIN_LAYERS AND NOT EXISTS ${GOVTRAIN_LAYERS}/core/libgovtrain_core.a)
+  message(FATAL_ERROR "GOVTRAIN_LAYERS is '${GOVTRAIN_LAYERS}'; expected a build of this tree; run tools/cuda_build")
+endif()
+
 # The include root of a folder: <build>/include/<name>/<name> -> <source folder>.
 function(govtrain_include_root name source_dir out)
   set(root ${CMAKE_BINARY_DIR}/include/${name})
@@ -28,8 +32,9 @@ function(govtrain_include_root name source_dir out)
   set(${out} ${root} PARENT_SCOPE)
 endfunction()
 
+# Compiled, or taken from GOVTRAIN_LAYERS: no layer knows what GOVTRAIN_CUDA is.
 function(govtrain_layer name)
-  cmake_parse_arguments(arg "" "" "DEPENDS;LINK;EXCLUDE" ${ARGN})
+  cmake_parse_arguments(arg "" "" "DEPENDS;LINK;PRIVATE_LINK;OPTIONS;EXCLUDE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
   foreach(folder IN LISTS arg_EXCLUDE)
     list(FILTER sources EXCLUDE REGEX "^${CMAKE_CURRENT_SOURCE_DIR}/${folder}/")
@@ -43,7 +48,16 @@ function(govtrain_layer name)
     target_link_libraries(govtrain_${name} INTERFACE ${deps} ${arg_LINK})
     return()
   endif()
+  if(GOVTRAIN_LAYERS)
+    add_library(govtrain_${name} STATIC IMPORTED GLOBAL)
+    set_target_properties(govtrain_${name} PROPERTIES
+      IMPORTED_LOCATION ${GOVTRAIN_LAYERS}/${name}/libgovtrain_${name}.a)
+    target_include_directories(govtrain_${name} INTERFACE ${root})
+    target_link_libraries(govtrain_${name} INTERFACE ${deps} ${arg_LINK} ${arg_PRIVATE_LINK})
+    return()
+  endif()
   add_library(govtrain_${name} STATIC ${sources})
   target_include_directories(govtrain_${name} PUBLIC ${root})
-  target_link_libraries(govtrain_${name} PUBLIC ${deps} ${arg_LINK} PRIVATE govtrain_flags)
+  target_link_libraries(govtrain_${name} PUBLIC ${deps} ${arg_LINK} PRIVATE govtrain_flags ${arg_PRIVATE_LINK})
+  target_compile_options(govtrain_${name} PRIVATE ${arg_OPTIONS})
 endfunction()
