@@ -35,13 +35,28 @@ class Fibre {
     inside_ = boost::context::fiber(std::allocator_arg, place, stacks, [this](boost::context::fiber&& from) {
       outside_ = std::move(from);
       entered();
-      for (;;) {
-        body_(argument_);
-        leave();
+      try {
+        for (;;) {
+          body_(argument_);
+          leave();
+        }
+      } catch (const boost::context::detail::forced_unwind&) {
+        start_switch_out(nullptr);
+        throw;
       }
       return std::move(outside_);
     });
   }
+#if defined(__SANITIZE_ADDRESS__)
+  // What is still inside is unwound, as boost does it.
+  ~Fibre() {
+    if (outside_bottom_ == nullptr) return;  // never entered
+    void* fake = nullptr;
+    __sanitizer_start_switch_fiber(&fake, bottom_, size_);
+    inside_ = {};
+    __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
+  }
+#endif
   Fibre(const Fibre&) = delete;
   Fibre& operator=(const Fibre&) = delete;
 
@@ -59,20 +74,26 @@ class Fibre {
 
   // Called from inside: goes back to who called enter().
   void leave() {
-#if defined(__SANITIZE_ADDRESS__)
     void* fake = nullptr;
-    __sanitizer_start_switch_fiber(&fake, outside_bottom_, outside_size_);
-#endif
-    outside_ = std::move(outside_).resume();
-#if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_finish_switch_fiber(fake, &outside_bottom_, &outside_size_);
-#endif
+    start_switch_out(&fake);
+    try {
+      outside_ = std::move(outside_).resume();
+    } catch (const boost::context::detail::forced_unwind&) {
+      entered(fake);
+      throw;
+    }
+    entered(fake);
   }
 
  private:
-  void entered() {
+  void start_switch_out([[maybe_unused]] void** fake) {
 #if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_finish_switch_fiber(nullptr, &outside_bottom_, &outside_size_);
+    __sanitizer_start_switch_fiber(fake, outside_bottom_, outside_size_);
+#endif
+  }
+  void entered([[maybe_unused]] void* fake = nullptr) {
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(fake, &outside_bottom_, &outside_size_);
 #endif
   }
 
