@@ -7,6 +7,7 @@
 #include "core/number.h"
 #include "routing/bands.h"
 #include "routing/granularity.h"
+#include "routing/reach.h"
 
 namespace govtrain {
 namespace {
@@ -97,10 +98,28 @@ std::string bands_text(const BoundPolicy& bound, const Decision& decision) {
   return out;
 }
 
+// Where the weights can go, a line for each end.
+std::string reach_text(const std::vector<std::string>& blocks, const DocumentReach& reach) {
+  if (reach.ends.empty()) return "";
+  const std::string title = "while training", start = "at the start";
+  size_t width = title.size();
+  for (const DocumentReach::End& end : reach.ends) width = std::max(width, end.text.size());
+  std::string out = fmt::format("{:<{}}  {}\n", title, width + 2, join(blocks, " "));
+  const auto line = [&](const std::string& text, const std::vector<float>& weights) {
+    std::string row = fmt::format("  {:<{}} ", text, width);
+    for (size_t b = 0; b < weights.size(); ++b) row += fmt::format(" {:<{}}", number(weights[b]), blocks[b].size());
+    out += row.substr(0, row.find_last_not_of(' ') + 1) + "\n";
+  };
+  line(start, reach.start.weights);
+  for (const DocumentReach::End& end : reach.ends) line(end.text, end.weights);
+  return out;
+}
+
 }  // namespace
 
 std::string explain_document(const BoundPolicy& bound, const DocumentFacts& facts, const Date& today) {
-  const Decision decision = bound.resolve(facts, today);
+  const DocumentReach reach = reach_of(bound, facts, today);
+  const Decision& decision = reach.start;
   const std::vector<TableEntry> table = bound.policy().table();
   const auto entry = [&](int32_t index) { return table[static_cast<size_t>(index)]; };
   std::string out = fmt::format("policy {} on {}\n", bound.policy().id(), today.text());
@@ -110,8 +129,11 @@ std::string explain_document(const BoundPolicy& bound, const DocumentFacts& fact
     out += fmt::format("  [{}] {} -> {}: {}\n", m.rule, entry(m.rule).name,
                        m.in_window ? entry(m.rule).profile : none_profile, m.reason);
   }
-  out += fmt::format("decision: profile {}{}\n", decision.profile,
-                     decision.excluded ? " (excluded: no block learns from it)" : "");
+  const bool shut = std::all_of(decision.weights.begin(), decision.weights.end(), [](float w) { return w == 0; });
+  out += fmt::format("decision{}: profile {}{}\n", reach.ends.empty() ? "" : " at the start", decision.profile,
+                     decision.excluded ? " (excluded: no block learns from it)"
+                     : shut            ? " (no block learns from it yet)"
+                                       : "");
   size_t width = 5;
   for (const std::string& block : bound.blocks()) width = std::max(width, block.size());
   out += fmt::format("  {:<{}}  {:>9}  decided by\n", "block", width, "weight");
@@ -119,7 +141,8 @@ std::string explain_document(const BoundPolicy& bound, const DocumentFacts& fact
     out += fmt::format("  {:<{}}  {:>9}  [{}] {}\n", bound.blocks()[b], width, number(decision.weights[b]),
                        decision.rule[b], entry(decision.rule[b]).name);
   }
-  if (bound.policy().entropy && !decision.excluded) out += bands_text(bound, decision);
+  out += reach_text(bound.blocks(), reach);
+  if (bound.policy().entropy && !decision.excluded) out += bands_text(at_start(bound), decision);
   return out;
 }
 

@@ -74,6 +74,32 @@ std::vector<json> changes(const TinyRun::Log& log) {
 
 }  // namespace
 
+TEST_CASE("the plan says how many blocks a document may teach at the start, and how many later", "[slow]") {
+  const TinyRun tiny;
+  tiny.write_corpus("all", TinyRun::default_documents(1));
+  const auto plan = [&](const std::string& name, const std::string& more) {
+    write_policy(tiny, "");
+    std::ofstream(tiny.path("policy.yaml"), std::ios::app) << more;
+    REQUIRE(tiny.run("all", name, {"probe.examples=8", "data.validation_fraction=0.3", "--dry-run"}) == 0);
+    return tiny.read(name + ".log");
+  };
+  const auto says = [](const std::string& text, const std::string& part) {
+    INFO(text);
+    return text.find(part) != std::string::npos;
+  };
+  const std::string fixed = plan("fixed", "");
+  CHECK(says(fixed, "2 of 4 blocks\n"));
+  CHECK_FALSE(says(fixed, ", may "));
+  CHECK_FALSE(says(fixed, "at the start"));
+  const std::string opens = plan("opens", "schedule: [{name: s, profile: shallow, to: full, when: {step: 5}}]\n");
+  CHECK(says(opens, "2 of 4 blocks, may rise to 4\n"));
+  CHECK(says(opens, "mean weight over tokens, at the start\n"));
+  const std::string adapts = plan("adapts", "adaptation: {begin: 0.1, full: 0.2, profiles: {shallow: full}}\n");
+  CHECK(says(adapts, "4 of 4 blocks, may fall to 2\n"));
+  CHECK(says(adapts, "   1.00\n"));
+  CHECK_FALSE(says(adapts, "2 of 4 blocks"));
+}
+
 TEST_CASE("a schedule that waits for drift, capacity or a plateau acts after the measurement that meets it", "[slow]") {
   const TinyRun tiny;
   const std::vector<TinyDocument> all = TinyRun::default_documents(1);

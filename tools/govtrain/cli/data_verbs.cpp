@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/config/diagnostics.h"
+#include "routing/reach.h"
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/cli/commands.h"
 #include "tools/govtrain/cli/config_args.h"
@@ -54,13 +55,15 @@ int inspect(const ConfigArgs& config, const InspectArgs& args) {
   if (index >= examples.size())
     throw Failure(exit_usage, fmt::format("there is no {} example {}; the split has {}", split_name(split), index,
                                           examples.size()));
-  const Decision decision = corpus.policy.resolve(corpus.facts(examples[index].document), corpus.date);
+  const DocumentReach reach = reach_of(corpus.policy, corpus.facts(examples[index].document), corpus.date);
+  const Decision& decision = reach.start;
   const std::vector<TableEntry> rules = corpus.policy.policy().table();
   std::vector<std::vector<std::string>> rows = {{"block", "weight", "decided by"}};
   for (size_t b = 0; b < decision.weights.size(); ++b)
     rows.push_back({corpus.policy.blocks()[b], fmt::format("{}", decision.weights[b]),
                     rules[static_cast<size_t>(decision.rule[b])].name});
-  fmt::print("profile     {}\n{}\n{}", decision.profile, table(rows),
+  fmt::print("profile     {}{}\n{}\n{}", decision.profile,
+             reach.ends.empty() ? "" : " at the start ('govtrain policy explain' says what it comes to)", table(rows),
              inspect_example(corpus.dataset, split, index, context));
   return exit_ok;
 }

@@ -137,6 +137,7 @@ std::vector<Governance::Share> Governance::shares(const std::string& key) const 
     share.value = value;
     share.profile = taken.profile;
     share.weights = taken.weights;
+    share.members.push_back(static_cast<int32_t>(d));
     ++share.documents;
     share.tokens += static_cast<int64_t>(documents[d].tokens);
   }

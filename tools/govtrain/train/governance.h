@@ -76,7 +76,8 @@ class Governance {
   struct Share {
     std::string value, profile;
     int64_t documents = 0, tokens = 0;
-    std::vector<float> weights;  // [B]
+    std::vector<float> weights;    // [B]
+    std::vector<int32_t> members;  // the documents
   };
   std::vector<Share> shares(const std::string& key) const;
 

@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
+#include <utility>
 
 #include "core/parallel.h"
+#include "routing/reach.h"
 #include "tools/govtrain/base/build_info.h"
 #include "tools/govtrain/io/human.h"
 
@@ -14,15 +17,74 @@ namespace {
 
 constexpr uint64_t leaf_bytes = 420, leaf_bytes_per_block = 20, tile_bytes = 33;
 
-std::string data_table(const Session& s) {
+int64_t open_blocks(const std::vector<float>& weights) {
+  return std::count_if(weights.begin(), weights.end(), [](float w) { return w != 0; });
+}
+
+// What the documents of a share are given when the run begins, and how many blocks they may come to teach.
+struct Prospect {
+  std::vector<float> weights;  // [B]
+  int64_t least = 0, most = 0;
+};
+
+// Looks each kind of document up once: what rules, privacy and exclusions say of it decides everything.
+class Prospects {
+ public:
+  // `begins`: nothing has been trained yet; otherwise what is in force now counts as the start.
+  Prospects(const Session& s, bool begins)
+      : session_(s), begins_(begins), changes_(!profile_ends(s.governance->policy()).empty()) {}
+
+  Prospect of(const Governance::Share& share) {
+    Prospect out{share.weights, open_blocks(share.weights), open_blocks(share.weights)};
+    for (const int32_t d : changes_ ? share.members : std::vector<int32_t>()) {
+      const Prospect& one = of(d);
+      const bool first = d == share.members.front();
+      if (begins_) out.weights = one.weights;
+      out.least = first ? one.least : std::min(out.least, one.least);
+      out.most = first ? one.most : std::max(out.most, one.most);
+    }
+    return out;
+  }
+
+  bool changes() const { return changes_; }
+
+ private:
+  const Prospect& of(int32_t document) {
+    std::vector<std::pair<int32_t, bool>> kind;
+    const Decision& decision = session_.governance->decision(document);
+    for (const Match& m : decision.matched) kind.emplace_back(m.rule, m.in_window);
+    const auto [found, is_new] = known_.try_emplace(std::move(kind));
+    Prospect& out = found->second;
+    if (!is_new) return out;
+    const DatasetDocument& d = session_.dataset.documents()[static_cast<size_t>(document)];
+    const DocumentReach reach =
+        reach_of(session_.governance->policy(), facts_of(d.origins(), d.digest), session_.governance->date());
+    out.weights = begins_ ? reach.start.weights : decision.weights;
+    out.least = out.most = open_blocks(out.weights);
+    for (const DocumentReach::End& end : reach.ends) {
+      out.least = std::min(out.least, open_blocks(end.weights));
+      out.most = std::max(out.most, open_blocks(end.weights));
+    }
+    return out;
+  }
+
+  const Session& session_;
+  const bool begins_, changes_;
+  std::map<std::vector<std::pair<int32_t, bool>>, Prospect> known_;
+};
+
+std::string data_table(const Session& s, Prospects& prospects) {
   std::string out;
   const std::vector<std::string>& blocks = s.policy.blocks();
   const auto row = [&](const Governance::Share& share) {
-    double admitted = 0;
-    for (const float w : share.weights) admitted += w != 0 ? 1 : 0;
-    out += fmt::format("    {:<34} {:<18} {:>7} {:>9}   {:.0f} of {} blocks\n", share.value.substr(0, 34),
+    const Prospect prospect = prospects.of(share);
+    const int64_t now = open_blocks(prospect.weights);
+    out += fmt::format("    {:<34} {:<18} {:>7} {:>9}   {} of {} blocks", share.value.substr(0, 34),
                        share.profile.substr(0, 18), grouped(share.documents),
-                       human_count(static_cast<double>(share.tokens)), admitted, blocks.size());
+                       human_count(static_cast<double>(share.tokens)), now, blocks.size());
+    if (prospect.least < now) out += fmt::format(", may fall to {}", prospect.least);
+    if (prospect.most > now) out += fmt::format(", may rise to {}", prospect.most);
+    out += "\n";
   };
   out += fmt::format("  {:<36} {:<18} {:>7} {:>9}   {}\n", "source", "profile", "docs", "tokens", "may teach");
   for (const auto& share : s.governance->shares("package")) row(share);
@@ -45,17 +107,21 @@ std::string data_table(const Session& s) {
   return out;
 }
 
-std::string model_table(const Session& s) {
+std::string model_table(const Session& s, Prospects& prospects, bool begins) {
   const std::vector<std::string>& names = s.policy.blocks();
   std::vector<double> admitted(names.size(), 0);
   double tokens = 0;
   for (const auto& share : s.governance->shares("package")) {
     tokens += static_cast<double>(share.tokens);
+    const Prospect prospect = prospects.of(share);
     for (size_t b = 0; b < names.size(); ++b) {
-      admitted[b] += static_cast<double>(share.tokens) * static_cast<double>(share.weights[b]);
+      admitted[b] += static_cast<double>(share.tokens) * static_cast<double>(prospect.weights[b]);
     }
   }
-  std::string out = fmt::format("  {:<36} {:>10}   {}\n", "block", "parameters", "mean weight over tokens");
+  std::string out = fmt::format("  {:<36} {:>10}   mean weight over tokens{}\n", "block", "parameters",
+                                !prospects.changes() ? ""
+                                : begins             ? ", at the start"
+                                                     : ", now");
   constexpr size_t shown = 40;
   for (size_t b = 0; b < std::min(names.size(), shown); ++b) {
     out += fmt::format("    {:<34} {:>10}   {:.2f}\n", names[b],
@@ -112,14 +178,15 @@ std::string plan_text(const Session& s, const PlanCosts& costs, int64_t first_st
   std::string out = fmt::format("{} | {} | {} threads, {} {}\n\n", version_line(), c.run.name, thread_count(),
                                 s.backend.name(), s.backend.instruction_set());
   out += fmt::format("data    {}\n", describe(s.prepared));
-  out += data_table(s);
+  Prospects prospects(s, first_step == 0);
+  out += data_table(s, prospects);
   if (s.classifier) out += fmt::format("classes {}\n", s.classifier->classification().id());
   out += fmt::format("policy  {} on {}\n", s.policy.policy().id(), s.date.text());
   out += fmt::format(
       "model   {} parameters: {} layers, width {}, {} heads, {}, {}, {}, {} head, context {}, vocabulary {}\n",
       human_count(static_cast<double>(s.model->parameters().elements())), m.layers, m.width, m.heads, name(m.norm),
       name(m.positions), name(m.mlp), m.tied_head ? "tied" : "untied", m.context, m.vocab);
-  out += model_table(s);
+  out += model_table(s, prospects, first_step == 0);
   const double tokens = static_cast<double>(left) * static_cast<double>(c.train.tokens_per_step);
   out += fmt::format("steps   {} of up to {} tokens: {} tokens, {:.1f} epochs of {}\n", left,
                      grouped(c.train.tokens_per_step), human_count(tokens), tokens / rows, human_count(rows));
