@@ -7,6 +7,7 @@
 #include <map>
 
 #include "core/error.h"
+#include "routing/confinement.h"
 #include "routing/glob.h"
 #include "routing/license.h"
 
@@ -117,6 +118,8 @@ std::optional<BoundPolicy> BoundPolicy::bind(Policy policy, const BlockMap& map,
     out.profile_of_.push_back(policy.entropy->profile(cell));
   }
   out.policy_ = std::move(policy);
+  check_confinement(out, diagnostics);
+  if (diagnostics.errors() > errors) return {};
   return out;
 }
 

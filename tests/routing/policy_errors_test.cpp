@@ -181,7 +181,7 @@ TEST_CASE("random changes to a good policy give a policy or an error, never a cr
   const std::string text =
       good +
       "- name: b\n  when:\n    any: [{source: \"deb:*\"}, {not: {class: [x, z]}}]\n  profile: shallow\n"
-      "  from: 2026-01-01\n  until: 2027-01-01\nprivacy: {classes: {personal: shallow}}\n"
+      "  from: 2026-01-01\n  until: 2027-01-01\nprivacy: {classes: {personal: none}}\n"
       "exclusions: [{id: [a, b]}, {source: \"x*\"}]\n"
       "adaptation: {mode: frozen, begin: 0.1, full: 0.5, wait: 2, profiles: {shallow: full}}\n"
       "controller: {by: review, protect: [own], window: 5, profiles: {full: {floor: shallow}}}\n";

@@ -19,6 +19,7 @@ std::function<void(const Damage&)> exclude(const std::string& line) {
   };
 }
 
+const std::string confined = "privacy: {classes: {personal: shallow}}\n";
 const std::string run = "govtrain run config.yaml run.out=new";
 const std::string check = "govtrain policy check policy.yaml --layers 2";
 
@@ -88,6 +89,19 @@ BadInputs bad_policies() {
           {"policy-privacy", "a privacy class with an unknown profile",
            append("privacy: {classes: {personal: secret}}\n"), run, 2,
            "policy.yaml:17:31: error: privacy class 'personal': the profile 'secret' is not defined"},
+          {"policy-privacy-adapts", "a privacy class whose profile adapts from a broader one",
+           append(confined + "adaptation: {profiles: {shallow: full}}\n"), check, 2,
+           "policy.yaml:18:25: error: adaptation widens the profile 'shallow', to which 'privacy' confines 'personal': "
+           "layer.1 from 0 to 1"},
+          {"policy-privacy-schedule", "a privacy class whose profile a schedule widens",
+           append(confined + "schedule:\n  - {name: open, profile: shallow, to: full, when: {step: 2}}\n"), run, 2,
+           "policy.yaml:19:5: error: schedule 'open' widens the profile 'shallow', to which 'privacy' confines "
+           "'personal': layer.1 from 0 to 1"},
+          {"policy-privacy-validate", "the same, asked of `validate`",
+           append(confined + "schedule:\n  - {name: open, profile: shallow, to: full, when: {step: 2}}\n"),
+           "govtrain validate config.yaml run.out=new", 2,
+           "policy.yaml:19:5: error: schedule 'open' widens the profile 'shallow', to which 'privacy' confines "
+           "'personal': layer.1 from 0 to 1"},
           {"policy-adaptation-bounds", "an adaptation whose broad end is the narrower one",
            append("adaptation: {profiles: {full: shallow}}\n"), run, 2,
            "policy.yaml:17:25: error: adaptation of 'full' from 'shallow': the broad end gives layer.1 the weight 0, "
