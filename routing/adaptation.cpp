@@ -1,7 +1,11 @@
 #include "routing/adaptation.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
+#include <tuple>
+#include <utility>
 
 #include "core/error.h"
 #include "routing/evidence.h"
@@ -80,6 +84,33 @@ std::optional<AdaptationEngine::Step> AdaptationEngine::observe(const std::vecto
   // A rest that is only rounding is not worth a change of its own.
   const bool reach = std::abs(gap) <= spec_.rate * (1 + 1e-9);
   return change(entropies, reach ? target : state_.position + std::copysign(spec_.rate, gap));
+}
+
+std::optional<std::string> outside_bounds(const BoundPolicy& policy, const std::string& profile,
+                                          const std::vector<float>& weights) {
+  const auto& [adaptation, controller] = std::tie(policy.policy().adaptation, policy.policy().controller);
+  const auto is_it = [&](int index) { return policy.policy().profiles[static_cast<size_t>(index)].name == profile; };
+  std::optional<std::pair<int, int>> ends;
+  if (adaptation && adaptation->mode != AdaptMode::off) {
+    for (const AdaptationSpec::Entry& e : adaptation->profiles)
+      if (is_it(e.profile)) ends = {e.profile, e.broad};
+  }
+  if (controller && controller->mode != AdaptMode::off) {
+    for (const ControllerSpec::Entry& e : controller->profiles)
+      if (is_it(e.profile)) ends = {e.floor, e.ceiling};
+  }
+  if (!ends) return fmt::format("the policy {} has no profile '{}' that changes", policy.policy().id(), profile);
+  const std::vector<float>&one = policy.stated_weights(ends->first), &other = policy.stated_weights(ends->second);
+  if (weights.size() != one.size()) {
+    return fmt::format("{} weights for the profile {}; expected {}", weights.size(), profile, one.size());
+  }
+  for (size_t b = 0; b < weights.size(); ++b) {
+    const auto [low, high] = std::minmax(one[b], other[b]);
+    if (weights[b] >= low && weights[b] <= high) continue;
+    return fmt::format("it gives the profile {} the weight {} in {}; expected {} to {}", profile, weights[b],
+                       policy.blocks()[b], low, high);
+  }
+  return std::nullopt;
 }
 
 std::optional<std::string> check_adaptation(const BoundPolicy& policy, const json& record) {

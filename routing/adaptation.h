@@ -61,6 +61,11 @@ class AdaptationEngine {
   AdaptationState state_;
 };
 
+// What is wrong with putting `weights` [B] into force for a profile, by the policy's bounds: that neither `adaptation`
+// nor `controller` moves it (or is off), or a weight between none of its two ends. Nothing when it may be.
+std::optional<std::string> outside_bounds(const BoundPolicy& policy, const std::string& profile,
+                                          const std::vector<float>& weights);
+
 // What is wrong with an `adapt` record of a run under this policy (with its own profiles): everything that it says is
 // computed again from its entropies and the position that it started from. Nothing when all agrees.
 std::optional<std::string> check_adaptation(const BoundPolicy& policy, const nlohmann::json& record);

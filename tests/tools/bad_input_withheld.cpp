@@ -176,6 +176,7 @@ std::vector<BadInput> of_reviews() {
 
 std::vector<BadInput> of_recorded() {
   const auto nothing = [](const Damage&) {};
+  const auto adapts = [](const Damage& d) { d.append("policy.yaml", "adaptation: {profiles: {shallow: full}}\n"); };
   const std::string proposals = "govtrain proposals ";
   return {
       {"replay-nothing", "a log in which nothing adapts", nothing, "govtrain policy replay run", 2,
@@ -211,7 +212,15 @@ std::vector<BadInput> of_recorded() {
       {"probe-file-short", "a probe file with one text", [](const Damage& d) { d.write("probe.txt", "One text.\n"); },
        run + " probe.examples=4 probe.file=probe.txt", 3,
        "govtrain: error: [probe] found 1 texts in probe.txt; expected at least 2. Write one text per line"},
-      {"adaptation-replay", "a log to replay that is not there", nothing, run + " adaptation.replay=absent", 3,
+      {"adaptation-replay-off", "a log to replay under a policy whose profiles never change", nothing,
+       run + " adaptation.replay=run", 2,
+       "command line, argument 2: error: adaptation.replay is given, but policy tiny lets no profile change: it has no "
+       "'adaptation' and no 'controller', or they are off"},
+      {"adaptation-replay-policy", "a log to replay of a run under another policy", adapts,
+       run + " adaptation.replay=run", 2,
+       "govtrain: error: adaptation.replay run: its run began under the policy tiny@a5ce91bf, this one under "
+       "tiny@88117cdf; expected the same policy, word for word"},
+      {"adaptation-replay", "a log to replay that is not there", adapts, run + " adaptation.replay=absent", 3,
        "govtrain: error: there is no log in absent; expected a run folder or the folder of a log"},
       {"validate-replay", "the same, asked of `validate`", nothing,
        "govtrain validate config.yaml run.out=new adaptation.replay=absent", 2,

@@ -58,6 +58,7 @@ std::optional<BoundPolicy> check_files(RunConfigFile& file) {
   if (blocks) bound = BoundPolicy::bind(*policy, *blocks, file.diagnostics);
   check_needs(*policy, c, file.diagnostics);
   check_reference(*policy, c, file.loaded.where("policy.reference"), file.diagnostics);
+  check_replay(*policy, c, file.loaded.where("adaptation.replay"), file.diagnostics);
   (void)listed_revocations(*policy, c, file.loaded.where("policy.revocations"), file.diagnostics);
   return bound;
 }

@@ -61,6 +61,18 @@ void check_reference(const Policy& policy, const RunConfig& config, const Positi
   }
 }
 
+void check_replay(const Policy& policy, const RunConfig& config, const Position& at, Diagnostics& diagnostics) {
+  const auto& [adaptation, controller] = std::tie(policy.adaptation, policy.controller);
+  const bool changes =
+      (adaptation && adaptation->mode != AdaptMode::off) || (controller && controller->mode != AdaptMode::off);
+  if (config.adaptation.replay.empty() || !config.train.routing || changes) return;
+  diagnostics.error(at,
+                    fmt::format("adaptation.replay is given, but policy {} lets no profile change: it has no "
+                                "'adaptation' and no 'controller', or they are off",
+                                policy.name),
+                    "remove it, or replay under the policy of the run that is replayed");
+}
+
 std::vector<Revocation> listed_revocations(const Policy& policy, const RunConfig& config, const Position& at,
                                            Diagnostics& diagnostics) {
   const std::string& file = config.policy.revocations;

@@ -17,6 +17,9 @@ void check_needs(const Policy& policy, const RunConfig& config, Diagnostics& dia
 // Reports a policy.reference that the policy has no use for, or in which there is no model; `at` is the key's place.
 void check_reference(const Policy& policy, const RunConfig& config, const Position& at, Diagnostics& diagnostics);
 
+// Reports an adaptation.replay under a policy whose profiles never change; `at` is the key's place.
+void check_replay(const Policy& policy, const RunConfig& config, const Position& at, Diagnostics& diagnostics);
+
 // The exclusion that policy.revocations becomes; no list of the policy may have its name.
 inline constexpr const char* revocations_name = "revocations";
 

@@ -47,6 +47,46 @@ Adapter::Adapter(FileSystem& fs, const RunConfig& config, const Dataset& dataset
   }
   bind();
   if (const std::string problem = require_settings(); !problem.empty()) throw Failure(exit_usage, problem);
+  if (recorded_) check_replay();
+}
+
+void Adapter::check_replay() const {
+  const std::string& place = config_.adaptation.replay;
+  const auto fail = [&](const std::string& problem) {
+    throw Failure(exit_usage, fmt::format("adaptation.replay {}: {}", place, problem));
+  };
+  const Policy& policy = governance_.policy().policy();
+  if (recorded_->policies.empty()) fail("the log has no policy, so nothing in it could change");
+  const RecordedPolicy& first = recorded_->policies.front();
+  if (first.text != policy.canonical()) {
+    fail(fmt::format("its run began under the policy {}, this one under {}; expected the same policy, word for word",
+                     first.id, policy_id_));
+  }
+  if (recorded_->steps < config_.train.steps) {
+    fail(
+        fmt::format("the log ends with step {}, this run has {}: nobody would decide on profiles after that; expected "
+                    "the log of a run of at least as many steps",
+                    recorded_->steps, config_.train.steps));
+  }
+  if (policy.adaptation && policy.adaptation->mode == AdaptMode::on && !recorded_->adapts) {
+    fail("the log records no adaptation, not even its beginning; expected the log of a run that adapts");
+  }
+  for (const RecordedChange& change : recorded_->changes) {
+    if (change.policy == policy_id_) check_recorded_change(change);
+  }
+}
+
+void Adapter::check_recorded_change(const RecordedChange& change) const {
+  const auto fail = [&](const std::string& problem) {
+    throw Failure(exit_usage, fmt::format("adaptation.replay {}: entry {} ({}) is not carried out: {}",
+                                          config_.adaptation.replay, change.index, change.record.kind, problem));
+  };
+  if (change.policy != policy_id_) {
+    fail(fmt::format("its run was under the policy {} then, this one is under {}", change.policy, policy_id_));
+  }
+  for (const auto& [name, weights] : change.weights) {
+    if (const auto problem = outside_bounds(governance_.policy(), name, weights)) fail(*problem);
+  }
 }
 
 void Adapter::bind() {
@@ -108,6 +148,7 @@ std::vector<GovernanceEvent> Adapter::after(int64_t step, const EvalResult* vali
 void Adapter::apply(int64_t step, int profile, const std::vector<float>& weights,
                     std::vector<GovernanceEvent>& events) {
   const std::string& id = governance_.policy().policy().profiles[static_cast<size_t>(profile)].name;
+  if (const auto problem = outside_bounds(governance_.policy(), id, weights)) throw Error("adaptation", "{}", *problem);
   governance_.change_profile(id, weights);
   events.push_back({"profile", {{"id", id}, {"step", step + 1}, {"w", weights}}, "", false});
 }
@@ -191,18 +232,13 @@ void Adapter::replay(int64_t step, std::vector<GovernanceEvent>& events) {
   const std::vector<Profile>& profiles = governance_.policy().policy().profiles;
   for (const RecordedChange& change : recorded_->changes) {
     if (change.step != step + 1) continue;
+    check_recorded_change(change);
     json payload = change.record.payload;
     payload["replayed"] = {{"origin", recorded_->origin}, {"entry", change.index}};
     events.push_back({change.record.kind, std::move(payload),
                       fmt::format("step {} | replayed: entry {} of {}", step, change.index, recorded_->origin), false});
     for (const auto& [name, weights] : change.weights) {
       const auto found = std::find_if(profiles.begin(), profiles.end(), [&](const auto& p) { return p.name == name; });
-      if (found == profiles.end() || weights.size() != governance_.policy().blocks().size()) {
-        throw Failure(exit_usage,
-                      fmt::format("{}: entry {} changes the profile {} of {} blocks; the policy {} has no "
-                                  "such profile",
-                                  config_.adaptation.replay, change.index, name, weights.size(), policy_id_));
-      }
       apply(step, static_cast<int>(found - profiles.begin()), weights, events);
     }
   }

@@ -1,7 +1,8 @@
 // Profiles that change while a run is under way: measures, asks the adaptation engine and the meta-controller
 // (routing/), and carries out what they decide through Governance. Also provides the measures of TrainingState. What it
 // decides goes out as events, which the caller logs before the step in which they count. With `adaptation.replay` it
-// decides nothing and applies what another run's log records.
+// decides nothing and applies what another run's log records, if that run was under the same policy and the change lies
+// within the policy's bounds.
 //
 // What it may see: the model on the probe set; the loss of training examples that were admitted to every block;
 // realised norms, which are 0 where a weight is 0; the validation loss of the groups that the policy names. Never a
@@ -59,6 +60,8 @@ class Adapter {
   void measure(int64_t step, std::vector<GovernanceEvent>& events);
   void control(int64_t step, const EvalResult& validation, std::vector<GovernanceEvent>& events);
   void replay(int64_t step, std::vector<GovernanceEvent>& events);
+  void check_replay() const;  // throws Failure unless it is a log of this policy, long enough, and within its bounds
+  void check_recorded_change(const RecordedChange& change) const;
   void apply(int64_t step, int profile, const std::vector<float>& weights, std::vector<GovernanceEvent>& events);
   std::string stage_name(size_t stage) const;
 

@@ -14,7 +14,11 @@ using nlohmann::json;
 
 void add_change(RecordedChanges& out, uint64_t index, const ControlRecord& record) {
   const json& p = record.payload;
-  RecordedChange change{p.at("step").get<int64_t>(), index, record, {}};
+  if (out.policies.empty()) {
+    throw Failure(exit_unverified,
+                  fmt::format("entry {} of {} changes a profile before there is a policy", index, out.origin));
+  }
+  RecordedChange change{p.at("step").get<int64_t>(), index, out.policies.back().id, record, {}};
   if (record.kind == "adapt") {
     for (const auto& [name, weights] : p.at("profiles").items()) {
       change.weights[name] = weights.at("after").get<std::vector<float>>();
@@ -30,6 +34,7 @@ void add_change(RecordedChanges& out, uint64_t index, const ControlRecord& recor
 
 void add_record(RecordedChanges& out, uint64_t index, const ControlRecord& record) {
   const json& p = record.payload;
+  out.adapts = out.adapts || record.kind == "adapt";
   if (record.kind == "run" || record.kind == "blocks") {
     for (const json& block : p.at("blocks")) out.blocks.push_back(block.at("name"));
   } else if (record.kind == "policy" && p.contains("text")) {
@@ -37,6 +42,8 @@ void add_record(RecordedChanges& out, uint64_t index, const ControlRecord& recor
     add_policy_text(p, out.policies.back().text);
   } else if (record.kind == "profile" && !out.policies.empty()) {
     out.policies.back().profiles.try_emplace(p.at("id"), p.at("w").get<std::vector<float>>());
+  } else if (record.kind == "step") {
+    out.steps = p.at("step");
   } else if (record.kind == "adapt" && p.value("event", "") == "skipped") {
     return;  // nothing was measured, nothing changed
   } else if (record.kind == "adapt" || record.kind == "proposal" ||

@@ -16,6 +16,7 @@ namespace govtrain {
 struct RecordedChange {
   int64_t step = 0;      // the first step in which it counts
   uint64_t index = 0;    // of the entry in that log
+  std::string policy;    // id of the one in force
   ControlRecord record;  // `adapt`, `proposal` (applied) or `review` (of a proposal, approved)
   std::map<std::string, std::vector<float>> weights;  // profile -> after
 };
@@ -32,6 +33,8 @@ struct RecordedChanges {
   std::vector<RecordedChange> changes;      // in order, without what a rewind superseded
   std::vector<RecordedChange> proposals;    // all of them, whatever became of them
   std::map<int64_t, std::string> verdicts;  // of proposals that were reviewed, by id
+  int64_t steps = 0;                        // of the run
+  bool adapts = false;                      // there is an `adapt` record, be it that nothing was measured
 };
 
 // The policy with the weights that the log states for each of its profiles. Throws Failure when they do not fit.

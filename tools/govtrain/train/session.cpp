@@ -79,6 +79,7 @@ void check_fit(const RunConfig& config, const Policy& policy) {
   Diagnostics diagnostics;
   check_needs(policy, config, diagnostics);
   check_reference(policy, config, {"policy.reference"}, diagnostics);
+  check_replay(policy, config, {"adaptation.replay"}, diagnostics);
   diagnostics.throw_if_errors();
 }
 
