@@ -15,6 +15,7 @@
 #include "tests/tools/empty_slots.h"
 #include "tests/tools/tiny_run.h"
 #include "tools/govtrain/train/checkpoint.h"
+#include "tools/govtrain/train/review.h"
 #include "tools/govtrain/train/run_head.h"
 #include "tools/govtrain/train/session.h"
 #include "tools/govtrain/train/setup.h"
@@ -133,6 +134,71 @@ TEST_CASE("revoked on a later day: the same bits as the same schedule with those
   CHECK(files_of(tiny, "run") == empty_slots(tiny, "run", first, gone));
   CHECK(files_of(tiny, "run") != empty_slots(tiny, "run", first + 1, gone));  // the test can fail
   check_again(tiny, "run", settings, 10);
+}
+
+TEST_CASE("a validation document that is kept out later is not looked at: the same bits as without it", "[temporal]") {
+  const TinyRun tiny;
+  FileSystem& fs = real_file_system();
+  std::vector<std::string> settings = with(simulated, {"train.steps=20", "eval.every=5", "routing.withheld=shadow",
+                                                       "routing.shadow.every=10", "data.validation_fraction=0.3"});
+  put(tiny.path("revoked.txt"), "# nothing\n");
+  REQUIRE(tiny.run("corpus", "first", with(settings, {"policy.revocations=" + tiny.path("revoked.txt")})) == 0);
+  std::string source;  // of a validation document, beside which the split has others of its licence
+  {
+    const auto file = read_run_config(tiny.path("first"), {"run.resume=auto"});
+    const Session session(fs, file->config, policy_date(file->config));
+    for (const int32_t d : documents_of(session.dataset, Split::validation)) {
+      const auto& document = session.dataset.documents()[static_cast<size_t>(d)];
+      if (session.governance->keep(d)) source = document.provenance.front().at("source");
+    }
+  }
+  REQUIRE_FALSE(source.empty());
+  INFO(source);
+  std::vector<testing::TinyDocument> rest = TinyRun::default_documents(1);
+  std::erase_if(rest, [&](const testing::TinyDocument& d) { return d.source == source; });
+  tiny.write_corpus("rest", rest);
+  put(tiny.path("revoked.txt"), "2026-06-03 source:" + source + "\n");  // from step 11 on
+  settings.push_back("policy.revocations=" + tiny.path("revoked.txt"));
+  REQUIRE(tiny.run("corpus", "run", settings) == 0);
+  REQUIRE(tiny.run("rest", "absent", settings) == 0);
+  REQUIRE(tiny.final_sha256("run", "model.safetensors") == tiny.final_sha256("absent", "model.safetensors"));
+
+  const std::vector<json> evals = controls(tiny.log("run"), "eval"), without = controls(tiny.log("absent"), "eval");
+  REQUIRE(evals.size() == 4);
+  REQUIRE(without.size() == 4);
+  for (size_t i = 0; i < evals.size(); ++i) {
+    INFO(evals[i].dump() << " against " << without[i].dump());
+    const bool out = evals[i].at("step").get<int64_t>() > 10;
+    CHECK(evals[i].value("kept_out", 0) == (out ? 1 : 0));
+    CHECK((evals[i].at("loss") == without[i].at("loss")) == out);
+    CHECK((evals[i].at("by_source") == without[i].at("by_source")) == out);
+    CHECK_FALSE(without[i].contains("kept_out"));
+  }
+  CHECK(tiny.read("run/train.log").find(" | 1 documents are kept out") != std::string::npos);
+  CHECK(tiny.program({"lineage", "show", tiny.path("run"), "--story"}, "story.log") == 0);
+  CHECK(tiny.read("story.log").find(", 1 documents kept out") != std::string::npos);
+
+  const auto eval = [&](const std::string& run) {
+    REQUIRE(tiny.program({"eval", tiny.path(run)}, run + ".eval.log") == 0);
+    const std::string text = tiny.read(run + ".eval.log");
+    return text.substr(text.find('\n'), text.find("(unigram") - text.find('\n'));
+  };
+  CHECK(eval("run") == eval("absent"));
+  CHECK(tiny.read("run.eval.log").find("1 validation documents are kept out and were not looked at") !=
+        std::string::npos);
+  CHECK(tiny.read("absent.eval.log").find("kept out") == std::string::npos);
+
+  const auto probe = [&](const std::string& run) {
+    const Review review(fs, tiny.path(run), false);
+    const Probe set(review.session(), "");
+    CHECK(set.kept_out() == (run == "run" ? 1 : 0));
+    return set.at(*review.session().model, review.session().backend, false).loss;
+  };
+  CHECK(probe("run") == probe("absent"));
+  CHECK(tiny.program({"review", "show", tiny.path("run"), "steps-000001-000010"}, "show.log") == 0);
+  INFO(tiny.read("show.log"));
+  CHECK(tiny.read("show.log").find("1 of its documents are kept out by now and were not looked at") !=
+        std::string::npos);
 }
 
 TEST_CASE("a licence that ends in mid-run: weight zero from that step on, and a record before it", "[temporal][slow]") {

@@ -88,7 +88,7 @@ bool decide(FileSystem& fs, const std::string& run, bool approve) {
     if (approve) {
       const Probe probe(r.session(), "");
       const UpdateEffect effect = r.apply(update, probe, update.lr);
-      r.approve(update, effect, probe.name(), {"test", ""});
+      r.approve(update, effect, probe, {"test", ""});
     } else {
       r.reject(update, {"test", ""});
     }
@@ -328,9 +328,13 @@ TEST_CASE("an update that holds gradients of documents that were revoked since i
   REQUIRE(review(tiny, "show", "run") == 0);
   CHECK(tiny.read("review.log").find("are kept out by now") == std::string::npos);
   std::ofstream(list) << "source:doc-*\n";
-  REQUIRE(review(tiny, "show", "run") == 0);
+  CHECK(review(tiny, "show", "run") == 3);  // nothing is left to look at
+  CHECK(tiny.read("review.log").find("no document of the probe set (validation split) is left") != std::string::npos);
+  const std::string probe = tiny.path("probe.txt");
+  std::ofstream(probe) << "the block of a licence\n";
+  REQUIRE(review(tiny, "show", "run", {"--probe", probe}) == 0);
   CHECK(tiny.read("review.log").find("are kept out by now: the update can only be rejected") != std::string::npos);
-  CHECK(review(tiny, "approve", "run", {"--reason", "useful"}) == 2);
+  CHECK(review(tiny, "approve", "run", {"--reason", "useful", "--probe", probe}) == 2);
   CHECK(tiny.read("review.log").find("documents that are kept out by now") != std::string::npos);
   CHECK(tiny.final_sha256("run", weights) == before);
   CHECK(tiny.log("run").controls.at("review") == 1);

@@ -69,6 +69,8 @@ void print_counts(const char* what, const std::map<std::string, int64_t>& counts
 void print_effect(const UpdateEffect& e, const Probe& probe) {
   fmt::print("\nas one optimizer step at learning rate {:.4g}, on {} ({} tokens):\n", e.lr, probe.name(),
              grouped(probe.rows()));
+  if (probe.kept_out() > 0)
+    fmt::print("  {} of its documents are kept out by now and were not looked at\n", grouped(probe.kept_out()));
   fmt::print("  loss now     {:.6f} nats per token\n  predicted    {:+.6f}  (first order)\n  measured     {:+.6f}\n",
              e.before, e.predicted, e.measured());
 }
@@ -108,7 +110,7 @@ int approve(const ReviewArgs& args) {
   const PendingUpdate u = review.read(args.name);
   const Probe probe(review.session(), args.probe);
   const UpdateEffect effect = review.apply(u, probe, args.lr.value_or(u.lr));
-  const std::string folder = review.approve(u, effect, probe.name(), {args.reason, args.reviewer});
+  const std::string folder = review.approve(u, effect, probe, {args.reason, args.reviewer});
   fmt::print("{} was applied as one optimizer step; the run goes on from {}\n", u.name, folder);
   print_effect(effect, probe);
   return exit_ok;

@@ -19,6 +19,7 @@
 #include "tools/govtrain/io/human.h"
 #include "tools/govtrain/train/checkpoint.h"
 #include "tools/govtrain/train/recorded_changes.h"
+#include "tools/govtrain/train/resume.h"
 #include "tools/govtrain/train/run.h"
 #include "tools/govtrain/train/session.h"
 #include "tools/govtrain/train/setup.h"
@@ -132,8 +133,18 @@ int eval(const ConfigArgs& args, const std::string& checkpoint) {
   if (model->config().vocab != session.dataset.tokenizer().vocab_size())
     throw Failure(exit_data, fmt::format("{} has a vocabulary of {}, the data has {}", folder, model->config().vocab,
                                          session.dataset.tokenizer().vocab_size()));
-  const EvalResult result = session.evaluator->run(*model, session.backend);
-  if (result.all.tokens == 0) throw Failure(exit_data, "there are no validation documents");
+  // What was decided while it trained holds where the configuration's policy is the run's.
+  if (state.policy_id == session.policy.policy().id() && state.parts.contains("governance")) {
+    session.governance->restore(state.parts.at("governance"));
+    take_in_outside({folder, state}, session);
+  }
+  const EvalResult result =
+      session.evaluator->run(*model, session.backend, [&](int32_t d) { return session.governance->keep(d); });
+  if (result.all.tokens == 0) {
+    throw Failure(exit_data, result.kept_out > 0
+                                 ? fmt::format("no validation document is left: {} are kept out", result.kept_out)
+                                 : "there are no validation documents");
+  }
   std::vector<std::vector<std::string>> rows = {{"source", "tokens", "loss", "perplexity"}};
   for (const auto& source : result.sources)
     rows.push_back({source.name, grouped(source.tokens), fmt::format("{:.4f}", source.loss()),
@@ -144,6 +155,8 @@ int eval(const ConfigArgs& args, const std::string& checkpoint) {
     rows.push_back({"(unigram model)", "", fmt::format("{:.4f}", *session.unigram),
                     fmt::format("{:.1f}", std::exp(*session.unigram))});
   fmt::print("{} at step {}; loss in nats per token of the validation split\n\n{}", folder, state.step, table(rows));
+  if (result.kept_out > 0)
+    fmt::print("\n{} validation documents are kept out and were not looked at\n", grouped(result.kept_out));
   return exit_ok;
 }
 

@@ -75,7 +75,10 @@ std::string ckpt_text(const json& r) {
 }
 
 std::string eval_text(const json& r) {
+  const int64_t out = r.value("kept_out", int64_t{0});
+  if (!r.contains("loss")) return fmt::format("no validation document is left: {} are kept out", out);
   std::string text = fmt::format("validation loss {:.4f}", r.value("loss", 0.0));
+  if (out > 0) text += fmt::format(", {} documents kept out", out);
   if (!r.contains("by_source") || !r.at("by_source").is_object()) return text;
   std::string by;
   for (const auto& [name, loss] : r.at("by_source").items()) {

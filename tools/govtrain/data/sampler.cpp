@@ -160,16 +160,22 @@ FixedBatches::FixedBatches(const Dataset& dataset, const std::vector<int32_t>& d
   }
 }
 
-Batch FixedBatches::batch(size_t i) const {
+Batch FixedBatches::batch(size_t i, const Sampler::Keep& keep) const {
   Batch batch;
   batch.cursor = ranges_.at(i).first;
   for (size_t e = ranges_[i].first; e < ranges_[i].second; ++e) {
-    append(dataset_, examples_[e], batch);
+    if (!keep || keep(examples_[e].document)) append(dataset_, examples_[e], batch);
     ++batch.slots;
     batch.slot_rows += examples_[e].rows();
   }
   finish(batch);
   return batch;
+}
+
+int64_t FixedBatches::kept_out(const Sampler::Keep& keep) const {
+  int64_t count = 0;
+  for (const Example& e : examples_) count += e.begin == 0 && keep && !keep(e.document) ? 1 : 0;
+  return count;
 }
 
 std::vector<std::pair<std::string, std::vector<int32_t>>> group_documents(const Dataset& dataset,

@@ -97,8 +97,11 @@ class FixedBatches {
   FixedBatches(const Dataset& dataset, const std::vector<int32_t>& documents, int context, int tokens_per_step,
                uint64_t max_rows = 0);
   size_t size() const { return ranges_.size(); }
-  Batch batch(size_t i) const;
+  // As Sampler::next: the slots of what `keep` removes stay empty, and nothing else moves.
+  Batch batch(size_t i, const Sampler::Keep& keep = {}) const;
   uint64_t rows() const { return rows_; }
+  // How many of its documents `keep` removes.
+  int64_t kept_out(const Sampler::Keep& keep) const;
 
  private:
   const Dataset& dataset_;

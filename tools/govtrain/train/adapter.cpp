@@ -206,8 +206,8 @@ void Adapter::control(int64_t step, const EvalResult& validation, std::vector<Go
   int64_t tokens = 0;
   for (const EvalResult::Source& group : validation.sources) {
     if (!controller_->protects(group.name)) continue;
-    nll += group.kept_nll;
-    tokens += group.kept_tokens;
+    nll += group.nll;
+    tokens += group.tokens;
   }
   // Losses of other documents than last time say nothing of what the model has learnt between.
   if (tokens != protected_tokens_) controller_->restart();

@@ -42,18 +42,18 @@ EvalResult Evaluator::run(Transformer& model, Backend& backend, const Sampler::K
   EvalResult result;
   for (const Group& group : groups_) {
     EvalResult::Source source{group.name};
+    result.kept_out += group.batches.kept_out(keep);
     for (size_t i = 0; i < group.batches.size(); ++i) {
-      const Batch batch = group.batches.batch(i);
+      const Batch batch = group.batches.batch(i, keep);
+      if (batch.empty()) continue;
       Tape tape(backend, batch.rows, Mode::eval);
       const Losses losses = model.loss(tape, {batch.tokens, {}}, batch.targets);
-      source.nll += losses.total_nll();
-      source.tokens += losses.total_count();
       for (size_t e = 0; e < batch.examples.size(); ++e) {
-        if (keep && !keep(batch.examples[e].document)) continue;
-        source.kept_nll += losses.nll()[e];
-        source.kept_tokens += losses.counts[e];
+        source.nll += losses.nll()[e];
+        source.tokens += losses.counts[e];
       }
     }
+    if (source.tokens == 0) continue;
     result.all.nll += source.nll;
     result.all.tokens += source.tokens;
     result.sources.push_back(source);

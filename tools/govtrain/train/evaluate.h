@@ -1,5 +1,6 @@
-// Validation loss, in all and per source. The documents, their order and their cut into batches are fixed, so that two
-// evaluations of the same weights give the same bits.
+// Validation loss, in all and per source. The documents, their order and their cut into batches are fixed, and losses
+// are added one example after the other, so that two evaluations of the same weights give the same bits. A document
+// that is kept out is not forwarded: the same bits as if it were absent.
 #pragma once
 
 #include <cstdint>
@@ -18,12 +19,11 @@ struct EvalResult {
     std::string name;
     double nll = 0;  // nats, summed
     int64_t tokens = 0;
-    double kept_nll = 0;  // the same over the documents that `keep` holds for, added one after the other
-    int64_t kept_tokens = 0;
     double loss() const { return tokens == 0 ? 0 : nll / static_cast<double>(tokens); }
   };
   Source all{"all"};
-  std::vector<Source> sources;  // by name
+  std::vector<Source> sources;  // by name; those of which nothing is left are not there
+  int64_t kept_out = 0;         // documents that `keep` does not hold for
 };
 
 class Evaluator {
@@ -32,7 +32,7 @@ class Evaluator {
   // sources in proportion to their size, at least one document each.
   Evaluator(const Dataset& dataset, const std::string& group, int context, int rows_per_batch, int64_t max_rows);
 
-  // `keep`: the documents that may have a say in decisions; empty: all. What it leaves out is measured, for people.
+  // `keep`: the documents that are measured; empty: all.
   EvalResult run(Transformer& model, Backend& backend, const Sampler::Keep& keep = {}) const;
   int64_t rows() const;
   std::vector<std::string> groups() const;

@@ -237,6 +237,12 @@ void Loop::evaluate() {
   refuse_non_finite_weights();
   last_eval_ = s_.evaluator->run(*s_.model, s_.backend, [&](int32_t d) { return s_.governance->keep(d); });
   evaluated_step_ = step_;
+  json record = {{"step", step_}};
+  if (last_eval_->kept_out > 0) record["kept_out"] = last_eval_->kept_out;
+  if (last_eval_->all.tokens == 0) {
+    if (log_) require(log_->control("eval", std::move(record)));
+    return say(fmt::format("step {} | no validation document is left: {} are kept out", step_, last_eval_->kept_out));
+  }
   std::vector<std::pair<std::string, double>> values = {{"val/loss", last_eval_->all.loss()}};
   json by = json::object();
   std::string text = fmt::format("step {} | validation loss {:.4f} |", step_, last_eval_->all.loss());
@@ -245,8 +251,11 @@ void Loop::evaluate() {
     by[source.name] = source.loss();
     text += fmt::format(" {} {:.3f}", source.name, source.loss());
   }
+  if (last_eval_->kept_out > 0) text += fmt::format(" | {} documents are kept out", last_eval_->kept_out);
   require(metrics_.log(step_, values));
-  if (log_) require(log_->control("eval", {{"step", step_}, {"loss", last_eval_->all.loss()}, {"by_source", by}}));
+  record["loss"] = last_eval_->all.loss();
+  record["by_source"] = std::move(by);
+  if (log_) require(log_->control("eval", std::move(record)));
   say(text);
 }
 
@@ -314,7 +323,7 @@ void Loop::finish() {
   }
   std::string text = fmt::format("\ndone in {}: {} steps, {} tokens\n", human_duration(seconds_since(started_)),
                                  step_ - started_step_, human_count(static_cast<double>(tokens_)));
-  if (last_eval_) {
+  if (last_eval_ && last_eval_->all.tokens > 0) {
     text += fmt::format("validation loss {:.4f} nats/token", last_eval_->all.loss());
     if (s_.unigram) text += fmt::format(", a unigram model has {:.4f}", *s_.unigram);
     text += "\n" + effect_table(s_, *last_eval_);

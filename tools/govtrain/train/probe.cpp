@@ -41,8 +41,11 @@ Probe::Probe(const Session& s, const std::string& file) {
     name_ = "validation split";
     const FixedBatches batches(s.dataset, documents_of(s.dataset, Split::validation), context, most,
                                static_cast<uint64_t>(s.config.eval.max_tokens));
+    const auto keep = [&](int32_t d) { return s.governance->keep(d); };
+    kept_out_ = batches.kept_out(keep);
     for (size_t i = 0; i < batches.size(); ++i) {
-      Batch b = batches.batch(i);
+      Batch b = batches.batch(i, keep);
+      if (b.empty()) continue;
       parts_.push_back({std::move(b.tokens), std::move(b.targets), std::move(b.rows)});
     }
   } else {
@@ -61,6 +64,11 @@ Probe::Probe(const Session& s, const std::string& file) {
                           Rows::of_lengths(std::vector<int32_t>{static_cast<int32_t>(end - begin)})});
       }
     }
+  }
+  if (rows() == 0 && kept_out_ > 0) {
+    throw Failure(exit_data, fmt::format("no document of the probe set ({}) is left: {} are kept out; name another by "
+                                         "--probe",
+                                         name_, kept_out_));
   }
   if (rows() == 0) throw Failure(exit_data, fmt::format("the probe set ({}) is empty; name another by --probe", name_));
 }
@@ -81,7 +89,7 @@ Probe::Point Probe::at(const Transformer& model, Backend& backend, bool gradient
   for (const Part& part : parts_) {
     Tape tape(backend, part.rows, gradient ? Mode::train : Mode::eval);
     const Losses losses = copy.loss(tape, {part.tokens, {}}, part.targets);
-    nll += losses.total_nll();
+    for (const double one : losses.nll()) nll += one;
     if (!gradient) continue;
     ParamGrad grads = ParamGrad::plain(copy.parameters(), backend, part.rows);
     tape.backward(losses, std::vector<float>(static_cast<size_t>(part.rows.examples()), 1.0f / total), grads);

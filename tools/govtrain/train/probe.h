@@ -20,6 +20,8 @@ class Probe {
 
   const std::string& name() const { return name_; }
   int64_t rows() const;
+  // Documents of the validation split that are kept out by now: not among the texts.
+  int64_t kept_out() const { return kept_out_; }
 
   struct Point {
     double loss = 0;               // nats per token
@@ -34,6 +36,7 @@ class Probe {
   };
   std::string name_;
   std::vector<Part> parts_;
+  int64_t kept_out_ = 0;
 };
 
 }  // namespace govtrain

@@ -13,6 +13,7 @@
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/train/adapter.h"
 #include "tools/govtrain/train/entropy_router.h"
+#include "tools/govtrain/train/outside.h"
 #include "tools/govtrain/train/run_head.h"
 #include "tools/govtrain/train/setup.h"
 #include "tools/govtrain/train/withheld.h"
@@ -171,6 +172,17 @@ void load_session(FileSystem& fs, const ResumePoint& point, Session& session) {
     throw Failure(exit_data, point.folder + ": " + e.what());
   }
   if (session.entropy) session.entropy->load(parts, point.folder);
+}
+
+void take_in_outside(const ResumePoint& point, Session& session) {
+  Outside outside(session.config, session.date);
+  try {
+    if (const auto part = point.state.parts.find("outside"); part != point.state.parts.end()) outside.restore(*part);
+  } catch (const json::exception& e) {
+    throw Failure(exit_data,
+                  fmt::format("{}: the trainer state's part 'outside' is malformed: {}", point.folder, e.what()));
+  }
+  session.governance->take_in(outside.look(point.state.step + 1));
 }
 
 std::vector<GovernanceEvent> device_change(const ResumePoint& point, const Session& session) {

@@ -35,6 +35,10 @@ void check_same_classification(const ResumePoint& point, const DocumentClassifie
 // blocks, and when its files do not fit.
 void load_session(FileSystem& fs, const ResumePoint& point, Session& session);
 
+// What lies outside of the run (the day, revocations, a newer policy), as it is now, into the session's decisions: as
+// the run would decide before its next step. Logs nothing. Throws Failure.
+void take_in_outside(const ResumePoint& point, Session& session);
+
 // A "device" event for the log when the checkpoint was made by another build, device or instruction set. The run goes
 // on; its bits need not be those of a run that stayed.
 std::vector<GovernanceEvent> device_change(const ResumePoint& point, const Session& session);

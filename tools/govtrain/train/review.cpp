@@ -8,7 +8,6 @@
 #include "core/error.h"
 #include "lineage/reader.h"
 #include "tools/govtrain/base/exit.h"
-#include "tools/govtrain/train/outside.h"
 #include "tools/govtrain/train/run_key.h"
 
 namespace govtrain {
@@ -113,9 +112,7 @@ Review::Review(FileSystem& fs, const std::string& run, bool decide)
   check_lineage_covers(fs_, point_, log_folder_,
                        require(find_log_key(fs_, config.key_path(), log_folder_)).public_key());
   load_session(fs_, point_, *session_);
-  Outside outside(config, *date);
-  if (const auto part = point_.state.parts.find("outside"); part != point_.state.parts.end()) outside.restore(*part);
-  session_->governance->take_in(outside.look(point_.state.step + 1));
+  take_in_outside(point_, *session_);
   if (decide) gone_ = session_->withheld->settle(fs_);
 }
 
@@ -248,7 +245,7 @@ json Review::record(const PendingUpdate& update, const Contributions& from, cons
   return out;
 }
 
-std::string Review::approve(const PendingUpdate& update, const UpdateEffect& effect, const std::string& probe,
+std::string Review::approve(const PendingUpdate& update, const UpdateEffect& effect, const Probe& probe,
                             const ReviewDecision& decision) {
   for (size_t i = 0; i < session_->model->parameters().size(); ++i) {
     const Parameter& p = session_->model->parameters()[i];
@@ -267,11 +264,12 @@ std::string Review::approve(const PendingUpdate& update, const UpdateEffect& eff
   r["event"] = "approve";
   r["lr"] = effect.lr;
   r["moved"] = effect.moved;
-  r["probe"] = {{"name", probe},
+  r["probe"] = {{"name", probe.name()},
                 {"before", effect.before},
                 {"after", effect.after},
                 {"predicted", effect.predicted},
                 {"measured", effect.measured()}};
+  if (probe.kept_out() > 0) r["probe"]["kept_out"] = probe.kept_out();
   return publish(update, std::move(r));
 }
 

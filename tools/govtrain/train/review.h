@@ -61,7 +61,7 @@ class Review {
 
   // REQUIRES: `decide`, and for approve() that apply() was called. Return the folder of the new checkpoint. approve()
   // throws Failure, and changes nothing, when somebody who contributed is kept out by now.
-  std::string approve(const PendingUpdate& update, const UpdateEffect& effect, const std::string& probe,
+  std::string approve(const PendingUpdate& update, const UpdateEffect& effect, const Probe& probe,
                       const ReviewDecision& decision);
   std::string reject(const PendingUpdate& update, const ReviewDecision& decision);
 
