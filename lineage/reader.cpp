@@ -97,9 +97,18 @@ Status LogReader::visit_effective(uint64_t begin, uint64_t end, const Visit& vis
   const auto run = [&](uint64_t first, uint64_t last) {
     return visit(first, last, [&](uint64_t index, std::string_view leaf) { return go_on = visit_one(index, leaf); });
   };
+  const auto written = [&](uint64_t index, std::string_view leaf) {
+    if (leaf.find("\"k\":\"infer\"") == std::string_view::npos) return true;
+    const Result<std::string> kind = leaf_kind(leaf);
+    return go_on = !kind.ok() || kind.value() != "infer" || visit_one(index, leaf);
+  };
   for (const auto& [first, last] : ranges.value()) {
     if (begin < std::min(first, end)) {
       if (Status s = run(begin, std::min(first, end)); !s.ok() || !go_on) return s;
+    }
+    const uint64_t hidden = std::max(begin, first), until = std::min(last, end);
+    if (hidden < until) {
+      if (Status s = visit(hidden, until, written); !s.ok() || !go_on) return s;
     }
     begin = std::max(begin, last);
   }

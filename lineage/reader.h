@@ -38,7 +38,8 @@ class LogReader {
   // Index ranges [first, second) that a later `rewind` record superseded: ascending, not overlapping. Reads the whole
   // log, once; later calls return the same.
   Result<std::vector<std::pair<uint64_t, uint64_t>>> superseded();
-  // As visit(), without the entries in superseded().
+  // As visit(), without the entries in superseded(); but `infer` entries among them are there: a text that was written
+  // stays written, whatever the training goes on from.
   Status visit_effective(uint64_t begin, uint64_t end, const Visit& visit);
 
   // The checkpoint of `note` when its signature holds and this log begins with the entries that it covers: what a

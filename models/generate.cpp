@@ -50,6 +50,8 @@ std::vector<std::vector<int32_t>> generate(Transformer& model, Backend& backend,
   for (const auto& prompt : prompts) {
     if (prompt.empty()) throw Error("generate", "expected prompts of at least one token, got an empty one");
   }
+  const auto ended = [&](size_t j) { return options.proceed && !options.proceed(j, out[j]); };
+  std::erase_if(open, ended);
   for (int64_t n = 0; n < options.max_new_tokens && !open.empty(); ++n) {
     std::vector<int32_t> lengths;
     std::vector<int32_t> tokens;
@@ -72,7 +74,7 @@ std::vector<std::vector<int32_t>> generate(Transformer& model, Backend& backend,
       if (token == options.end_token) continue;
       text[j].push_back(token);
       out[j].push_back(token);
-      still.push_back(j);
+      if (!ended(j)) still.push_back(j);
     }
     open = std::move(still);
   }

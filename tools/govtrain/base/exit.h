@@ -16,6 +16,7 @@ enum ExitCode : int {
   exit_data = 3,          // the input data, a checkpoint or a shard is damaged or missing
   exit_unverified = 4,    // a log, a proof or a digest does not verify
   exit_resource = 5,      // memory or disk
+  exit_refused = 6,       // the policy does not admit what was asked for
   exit_interrupted = 130  // stopped by a signal after a clean save
 };
 

@@ -9,6 +9,8 @@ namespace govtrain {
 Verb run_verb();
 Verb validate_verb();
 Verb eval_verb();
+
+// sample_verb.cpp
 Verb sample_verb();
 
 // data_verbs.cpp

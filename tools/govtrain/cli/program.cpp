@@ -137,7 +137,7 @@ std::string help_text(const std::string& topic) {
   if (topic.empty()) {
     out +=
         "\n'govtrain help VERB' explains a verb. Exit status: 0 ok, 1 failure, 2 usage or configuration, 3 data,\n"
-        "4 verification failed, 5 memory or disk, 130 interrupted after a clean save.\n";
+        "4 verification failed, 5 memory or disk, 6 refused by the policy, 130 interrupted after a clean save.\n";
   }
   return out;
 }

@@ -1,4 +1,4 @@
-// `run`, `validate`, `eval` and `sample`: training and what is asked of its result.
+// `run`, `validate` and `eval`: training and how good its result is.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -23,7 +23,6 @@
 #include "tools/govtrain/train/run.h"
 #include "tools/govtrain/train/session.h"
 #include "tools/govtrain/train/setup.h"
-#include "tools/govtrain/train/text_samples.h"
 
 namespace govtrain {
 namespace {
@@ -160,35 +159,6 @@ int eval(const ConfigArgs& args, const std::string& checkpoint) {
   return exit_ok;
 }
 
-struct SampleArgs {
-  std::string model, device = "auto";
-  std::vector<std::string> prompts = {""};
-  int64_t tokens = 100, top_k = 0, seed = 1;
-  double temperature = 0.8;
-};
-
-int sample(const SampleArgs& args) {
-  FileSystem& fs = real_file_system();
-  const std::string folder = checkpoint_folder(args.model);
-  Backend& backend = device_backend(args.device, {"--device"});
-  const auto model = require(load_model(fs, folder, backend.allocator()));
-  const auto tokenizer = require(load_tokenizer_from(fs, folder));
-  if (model->config().vocab != tokenizer->vocab_size())
-    throw Failure(exit_data, fmt::format("{}: the model has a vocabulary of {}, the tokenizer of {}", folder,
-                                         model->config().vocab, tokenizer->vocab_size()));
-  GenerateOptions options;
-  options.max_new_tokens = args.tokens;
-  options.temperature = args.temperature;
-  options.top_k = args.top_k;
-  options.seed = static_cast<uint64_t>(args.seed);
-  bool first = true;
-  for (const TextSample& text : write_text(*model, backend, *tokenizer, args.prompts, options)) {
-    fmt::print("{}{}{}\n", first ? "" : "\n", bold(text.prompt, stdout), printable(text.text));
-    first = false;
-  }
-  return exit_ok;
-}
-
 }  // namespace
 
 Verb run_verb() {
@@ -225,34 +195,6 @@ Verb eval_verb() {
                            "A checkpoint or run folder; without it the newest checkpoint of run.out")
                 ->type_name("DIR");
             return [config, checkpoint] { return eval(*config, *checkpoint); };
-          }};
-}
-
-Verb sample_verb() {
-  return {"sample", "Print text that a checkpoint writes", "", [](CLI::App& app) {
-            auto args = std::make_shared<SampleArgs>();
-            app.add_option("MODEL", args->model, "A checkpoint folder, or a run folder for its newest checkpoint")
-                ->required()
-                ->type_name("");
-            app.add_option("--prompt", args->prompts, "A beginning to continue; may be given several times")
-                ->type_name("TEXT")
-                ->allow_extra_args(false);
-            app.add_option("--tokens", args->tokens, "Tokens to write (default 100)")
-                ->type_name("N")
-                ->check(CLI::Range(1, 1 << 20));
-            app.add_option("--temperature", args->temperature, "0 always takes the most probable token (default 0.8)")
-                ->type_name("T")
-                ->check(CLI::Range(0.0, 100.0));
-            app.add_option("--top-k", args->top_k, "Draw from the k most probable tokens; 0 from all (default)")
-                ->type_name("K")
-                ->check(CLI::NonNegativeNumber);
-            app.add_option("--seed", args->seed, "The same seed writes the same text (default 1)")
-                ->type_name("N")
-                ->check(CLI::NonNegativeNumber);
-            app.add_option("--device", args->device, "auto (default), cpu or cuda")
-                ->type_name("DEVICE")
-                ->check(CLI::IsMember(device_names()));
-            return [args] { return sample(*args); };
           }};
 }
 

@@ -124,6 +124,15 @@ std::string dated_text(const json& r) {
          (r.contains("part") ? fmt::format(" (part {})", r.at("part").dump()) : "");
 }
 
+// What the policy said of a prompt and its text.
+std::string infer_text(const json& r) {
+  const auto tokens = [&](const char* what) { return member(r.value(what, json::object()), "tokens"); };
+  std::string text = fmt::format("{} on {}: {} tokens after a prompt of {}, {}", member(r, "policy"), member(r, "day"),
+                                 tokens("text"), tokens("prompt"), member(r, "decision"));
+  if (r.contains("rule")) text += " by " + member(r, "rule");
+  return text;
+}
+
 }  // namespace
 
 std::string event_text(const ControlRecord& record) {
@@ -134,6 +143,7 @@ std::string event_text(const ControlRecord& record) {
   if (record.kind == "classes") return members(r, {"text", "models"});
   if (record.kind == "ckpt") return ckpt_text(r);
   if (record.kind == "eval") return eval_text(r);
+  if (record.kind == "infer") return infer_text(r);
   if (record.kind == "adapt") return adapt_text(r);
   if (record.kind == "bands") return bands_text(r);
   if (record.kind == "expire" || record.kind == "admit" || record.kind == "revoke") return dated_text(r);

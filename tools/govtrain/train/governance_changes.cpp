@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "tools/govtrain/io/human.h"
 #include "tools/govtrain/train/governance.h"
+#include "tools/govtrain/train/policy_version.h"
 #include "tools/govtrain/train/run_head.h"
 
 namespace govtrain {
@@ -19,27 +20,6 @@ bool narrower(const Decision& before, const Decision& after) {
   for (size_t b = 0; b < before.weights.size(); ++b)
     if (std::abs(after.weights[b]) < std::abs(before.weights[b])) return true;
   return false;
-}
-
-// Versions by their numbers: 2 < 10, 1.9 < 1.10. Nothing when one of them is not made of numbers.
-std::optional<bool> is_newer(const std::string& text, const std::string& than) {
-  const auto numbers = [](const std::string& version) -> std::optional<std::vector<uint64_t>> {
-    std::vector<uint64_t> out = {0};
-    bool digit = false;
-    for (const char c : version) {
-      const bool is_digit = c >= '0' && c <= '9';
-      if (!is_digit && (c != '.' || !digit)) return {};
-      if (is_digit && out.back() > UINT64_MAX / 10 - 1) return {};
-      if (is_digit) out.back() = 10 * out.back() + static_cast<uint64_t>(c - '0');
-      if (!is_digit) out.push_back(0);
-      digit = is_digit;
-    }
-    if (!digit) return {};
-    return out;
-  };
-  const auto a = numbers(text), b = numbers(than);
-  if (!a || !b) return {};
-  return *a > *b;
 }
 
 }  // namespace

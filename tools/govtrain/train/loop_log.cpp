@@ -44,11 +44,19 @@ void Loop::open_log(const std::optional<ResumePoint>& point, std::optional<KeyMa
   // Before the rewind supersedes their records: no later resume may go on from weights that this one abandons.
   if (point) require(checkpoints_.set_aside_after(step_));
   const uint64_t from = point ? point->state.log_size : 0;
-  if (log_->size() > from) {
-    if (point) {
-      LogReader reader = require(LogReader::open(fs_, options.folder, key()), exit_unverified);
-      require(outside_.replay(reader, from, step_), exit_unverified);
-    }
+  bool ahead = log_->size() > from;
+  if (ahead && point) {
+    LogReader reader = require(LogReader::open(fs_, options.folder, key()), exit_unverified);
+    require(outside_.replay(reader, from, step_), exit_unverified);
+    ahead = false;  // texts that were written meanwhile are not of training
+    const auto visit = [&](uint64_t, std::string_view leaf) {
+      const Result<std::string> kind = leaf_kind(leaf);
+      ahead = !kind.ok() || kind.value() != "infer";
+      return !ahead;
+    };
+    require(reader.visit(from, reader.size(), visit), exit_unverified);
+  }
+  if (ahead) {
     require(log_->control("rewind", {{"from", from}, {"to_step", step_}}));
     say(fmt::format("the log is ahead of the checkpoint: its records {} to {} are superseded, not deleted", from,
                     log_->size() - 2));

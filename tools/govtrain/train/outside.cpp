@@ -148,6 +148,7 @@ Status Outside::replay(LogReader& log, uint64_t from, int64_t step) {
     const auto at = p.find("step");
     if (at == p.end() || !at->is_number_integer() || at->get<int64_t>() <= step) return true;
     const std::string& kind = record.value().kind;
+    if (kind == "infer") return true;  // its day is that of a text, not of the run
     if (kind != "step" && !p.contains("seen") && !p.contains("day")) return true;
     horizon_ = std::max(horizon_, at->get<int64_t>());
     if (kind == "step") return true;

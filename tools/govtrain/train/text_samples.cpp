@@ -3,7 +3,6 @@
 #include <nlohmann/json.hpp>
 
 namespace govtrain {
-namespace {
 
 // What nlohmann-json's replacing error handler makes of the bytes.
 std::string valid_utf8(const std::string& bytes) {
@@ -11,22 +10,39 @@ std::string valid_utf8(const std::string& bytes) {
   return nlohmann::json::parse(nlohmann::json(bytes).dump(-1, ' ', false, handler)).get<std::string>();
 }
 
-}  // namespace
-
 std::vector<TextSample> write_text(Transformer& model, Backend& backend, const Tokenizer& tokenizer,
-                                   const std::vector<std::string>& prompts, GenerateOptions options) {
+                                   const std::vector<std::string>& prompts, GenerateOptions options, const Judge& judge,
+                                   bool as_it_grows) {
   options.end_token = tokenizer.eos();
+  std::vector<TextSample> samples;
   std::vector<std::vector<int32_t>> encoded;
   for (const std::string& prompt : prompts) {
     std::vector<int32_t> ids{tokenizer.bos()};
     const std::vector<int32_t> text = tokenizer.encode(prompt);
     ids.insert(ids.end(), text.begin(), text.end());
     encoded.push_back(std::move(ids));
+    samples.push_back({prompt, "", static_cast<int64_t>(text.size())});
   }
-  const auto continuations = generate(model, backend, encoded, options);
-  std::vector<TextSample> samples;
-  for (size_t i = 0; i < prompts.size(); ++i) {
-    samples.push_back({prompts[i], valid_utf8(tokenizer.decode(continuations[i]))});
+  std::vector<size_t> passed(prompts.size(), 0);  // tokens that were judged and may stand
+  const auto ask = [&](size_t j, const std::vector<int32_t>& written) {
+    const bool good = judge(j, prompts[j] + valid_utf8(tokenizer.decode(written)));
+    if (good) passed[j] = written.size();
+    if (!good) (written.empty() ? samples[j].refused : samples[j].stopped) = true;
+    return good;
+  };
+  if (judge) {
+    options.proceed = [&](size_t j, const std::vector<int32_t>& written) {
+      const bool due = written.empty() || (as_it_grows && written.size() % judged_every == 0);
+      return !due || ask(j, written);
+    };
+  }
+  auto continuations = generate(model, backend, encoded, options);
+  for (size_t j = 0; j < prompts.size(); ++j) {
+    std::vector<int32_t>& written = continuations[j];
+    if (judge && as_it_grows && !samples[j].stopped && written.size() > passed[j]) (void)ask(j, written);
+    if (samples[j].stopped) written.resize(passed[j]);
+    samples[j].text = valid_utf8(tokenizer.decode(written));
+    samples[j].tokens = static_cast<int64_t>(written.size());
   }
   return samples;
 }
