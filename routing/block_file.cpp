@@ -8,6 +8,7 @@
 
 #include "core/config/yaml.h"
 #include "core/hash.h"
+#include "routing/file_kind.h"
 #include "routing/glob.h"
 #include "routing/share.h"
 
@@ -45,7 +46,7 @@ class Reader {
   std::optional<BlockFile> read(const std::string& file, const std::string& text) {
     const int errors = diagnostics_.errors();
     const std::optional<YamlNode> root = parse_yaml(file, text, diagnostics_);
-    if (!root) return {};
+    if (!root || is_another_kind(*root, FileKind::blocks, diagnostics_)) return {};
     BlockFile out;
     out.digest = hex(sha256(text));
     out.sources.emplace_back(file, text);

@@ -12,6 +12,7 @@
 #include "routing/class_labels.h"
 #include "routing/classification.h"
 #include "routing/exclusion.h"
+#include "routing/file_kind.h"
 
 namespace govtrain {
 namespace {
@@ -72,7 +73,7 @@ class ClassificationReader {
   std::optional<Classification> read(const std::string& text) {
     const int errors = diagnostics_.errors();
     const std::optional<YamlNode> root = parse_yaml(file_, text, diagnostics_);
-    if (!root) return {};
+    if (!root || is_another_kind(*root, FileKind::classification, diagnostics_)) return {};
     MapReader top(*root, "the classification", diagnostics_);
     if (const auto name = top.required_text("classification", "write 'classification: <name>'")) {
       out_.name = *name;

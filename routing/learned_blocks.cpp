@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/number.h"
+#include "routing/file_kind.h"
 
 namespace govtrain {
 namespace {
@@ -128,12 +129,12 @@ class Reader {
   std::optional<LearnedBlocks> read(const std::string& file, const std::string& text) {
     const int errors = diagnostics_.errors();
     const std::optional<YamlNode> root = parse_yaml(file, text, diagnostics_);
-    if (!root) return {};
+    if (!root || is_another_kind(*root, FileKind::learned_blocks, diagnostics_)) return {};
     LearnedBlocks out;
     out.at = root->at;
     out.digest = hex(sha256(text));
     out.sources.emplace_back(file, text);
-    MapReader top(*root, "the learned blocks", diagnostics_);
+    MapReader top(*root, "the file of learned blocks", diagnostics_);
     const auto format = top.required_text("format", "'govtrain blocks learn' makes such files");
     const auto version = top.required_text("version");
     if (format && version && (*format != learned_format || *version != std::to_string(learned_version))) {

@@ -9,6 +9,7 @@
 #include "core/config/utf8.h"
 #include "core/config/yaml.h"
 #include "core/file.h"
+#include "routing/file_kind.h"
 #include "routing/glob.h"
 #include "routing/policy.h"
 
@@ -31,7 +32,7 @@ class PolicyReader {
   std::optional<Policy> read(const std::string& text) {
     const int errors = diagnostics_.errors();
     const std::optional<YamlNode> root = parse_yaml(file_, text, diagnostics_);
-    if (!root) return {};
+    if (!root || is_another_kind(*root, FileKind::policy, diagnostics_)) return {};
     policy_.sources_.emplace_back(file_, text);
     MapReader top(*root, "the policy", diagnostics_);
     if (const auto name = top.required_text("policy", "write 'policy: <name>'")) policy_.name = *name;

@@ -49,6 +49,13 @@ std::optional<Problem> check_range(double value, const std::string& text, const 
   return Problem{fmt::format("must be {}, found {}", range_text(o), text), ""};
 }
 
+// What was surely meant. A GPU is no misspelt CPU.
+std::string choice_meant(const std::string& word, const std::vector<std::string>& choices) {
+  const bool gpu = nearest(word, {"gpu"}) == "gpu" && nearest(word, {"cpu", "gpu"}) == "gpu";
+  if (gpu && std::find(choices.begin(), choices.end(), "cuda") != choices.end()) return "did you mean 'cuda'?";
+  return did_you_mean(word, choices);
+}
+
 std::optional<Problem> read(const Scalar& s, const FieldOptions&, bool& out) { return parse_boolean(s, out); }
 std::optional<Problem> read(const Scalar& s, const FieldOptions& o, int64_t& out) {
   int64_t value = 0;
@@ -66,7 +73,7 @@ std::optional<Problem> read(const Scalar& s, const FieldOptions& o, double& out)
 }
 std::optional<Problem> read(const Scalar& s, const FieldOptions& o, std::string& out) {
   if (!o.choices.empty() && std::find(o.choices.begin(), o.choices.end(), s.text) == o.choices.end()) {
-    const std::string near = did_you_mean(s.text, o.choices);
+    const std::string near = choice_meant(s.text, o.choices);
     return Problem{fmt::format("expected one of {}, found {}", join(o.choices), in_quotes(s.text)), near};
   }
   // An optional path may be empty: that is how its absence is written.

@@ -1,16 +1,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
 #include <map>
 #include <mutex>
 #include <numeric>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 
+#include "core/error.h"
 #include "core/parallel.h"
 #include "core/rng.h"
 #include "kernels/simt/memory.h"
+#include "kernels/simt/settings.h"
 #include "kernels/simt/stream.h"
 
 namespace govtrain::simt {
@@ -77,16 +81,23 @@ void run_grid(const Grid& grid, std::function<void()>& thread) {
   });
 }
 
-Settings from_environment() {
+}  // namespace
+
+Settings read_settings(const char* observe, const char* seed) {
   Settings s;
-  const char* observe = std::getenv("GOVTRAIN_SIMT_OBSERVE");
-  if (observe != nullptr) s.observe = std::string_view(observe) != "0";
-  const char* seed = std::getenv("GOVTRAIN_SIMT_SEED");
-  if (seed != nullptr) s.seed = std::strtoull(seed, nullptr, 10);
+  if (observe != nullptr) {
+    const std::string_view text = observe;
+    if (text != "0" && text != "1") throw Error("simt", "GOVTRAIN_SIMT_OBSERVE is '{}'; expected 0 or 1", text);
+    s.observe = text == "1";
+  }
+  if (seed != nullptr) {
+    const std::string_view text = seed;
+    const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), s.seed);
+    if (problem != std::errc() || end != text.data() + text.size())
+      throw Error("simt", "GOVTRAIN_SIMT_SEED is '{}'; expected a whole number from 0 to 2^64 - 1", text);
+  }
   return s;
 }
-
-}  // namespace
 
 void know_kernel(const char* name, const void* kernel, MakeThread make) { kernels()[kernel] = {name, make}; }
 
@@ -96,7 +107,7 @@ const KnownKernel* known_kernel(const void* kernel) {
 }
 
 Settings& settings() {
-  static Settings s = from_environment();
+  static Settings s = read_settings(std::getenv("GOVTRAIN_SIMT_OBSERVE"), std::getenv("GOVTRAIN_SIMT_SEED"));
   return s;
 }
 

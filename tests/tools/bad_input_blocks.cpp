@@ -81,6 +81,14 @@ BadInputs bad_blocks() {
            run + " blocks.by=learned blocks.file=learned.json", 2,
            "learned.json:1:1: error: expected govtrain-learned-blocks version 1, found 'govtrain-learned-blocks' "
            "version 9"},
+          {"blocks-learned-list", "a list of blocks in place of a learned file",
+           learned("blocks: b\nversion: 1\nlist: [{name: all, owns: rest}]\n"),
+           run + " blocks.by=learned blocks.file=learned.json", 2,
+           "learned.json:1:1: error: this is a block file; expected a file of learned blocks"},
+          {"blocks-list-learned", "a learned file in place of a list of blocks",
+           learned("{\"format\": \"govtrain-learned-blocks\", \"version\": 1}\n"),
+           run + " blocks.by=selectors blocks.file=learned.json", 2,
+           "learned.json:1:1: error: this is a file of learned blocks; expected a block file"},
           {"blocks-learned-binary", "weights in place of a learned file",
            [](const Damage& d) {
              list("")(d);

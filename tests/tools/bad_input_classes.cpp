@@ -55,6 +55,8 @@ BadInputs bad_classes() {
           {"classes-no-policy", "no policy that could use it", sources(by_text),
            prepare + " policy.file= train.routing=false", 2,
            "command line, argument 2: error: policy.classification is given, but policy.file is not"},
+          {"classes-policy", "a policy in its place", [](const Damage& d) { d.copy("policy.yaml", "classes.yaml"); },
+           validate, 2, "classes.yaml:1:1: error: this is a policy; expected a classification"},
           {"classes-no-classes", "no list of classes",
            [](const Damage& d) {
              d.write("classes.yaml", "classification: c\nversion: 1\nsources: [{metadata: k}]\n");

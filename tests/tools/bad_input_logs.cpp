@@ -96,6 +96,10 @@ std::vector<BadInput> damaged() {
        "digits>+<base64 of 33 bytes>, algorithm Ed25519)"},
       {"log-none", "a folder without a log", nothing, "govtrain lineage verify cache", 3,
        "govtrain: error: there is no log in cache; expected a run folder or the folder of a log"},
+      {"log-kind", "a kind of record that there is none of", nothing, "govtrain lineage show run --kind foo", 2,
+       "govtrain: error: --kind: no record is of kind 'foo'; expected one of ex, adapt, admit, bands, blocks, ckpt, "
+       "classes, "
+       "clip, device, end, eval, expire, infer, policy, profile, proposal, review, revoke, rewind, run, step, unlearn"},
       {"log-index", "an entry that the log does not have", nothing, "govtrain lineage show run 1000", 2,
        "govtrain: error: there is no entry 1000; the log has 24 (0 to 23)"},
       {"log-proof", "a proof that is none",

@@ -32,6 +32,9 @@ TEST_CASE("every combination that cannot work is found", "[config]") {
     CHECK_THAT(found, Contains("error: " + message));
     CHECK(std::count(found.begin(), found.end(), '\n') == 3);  // and nothing else is reported
   };
+  check({"probe.file=a.txt"}, "probe.file belongs to a probe set, but probe.examples is 0");
+  check({"probe.alpha=2"}, "probe.alpha belongs to a probe set");
+  check({"probe.reference_step=2"}, "probe.reference_step belongs to a probe set");
   check({"model.heads=5"}, "model.width 64 is not a multiple of model.heads 5");
   check({"model.kv_heads=3"}, "model.heads 4 is not a multiple of model.kv_heads 3");
   check({"model.width=60", "model.heads=4"}, "positions 'rope' turns pairs, but a head has 15 channels");
@@ -57,6 +60,12 @@ TEST_CASE("every combination that cannot work is found", "[config]") {
   check({"policy.date=2025-2-9"}, "policy.date '2025-2-9' is no day");
   check({"policy.file="}, "policy.file is required");
   check({"run.resume="}, "run.resume is empty");
+}
+
+TEST_CASE("a GPU is no misspelt CPU", "[config]") {
+  CHECK_THAT(errors({"run.device=gpu"}), Contains("did you mean 'cuda'?"));
+  CHECK_THAT(errors({"run.device=GPU"}), Contains("did you mean 'cuda'?"));
+  CHECK_THAT(errors({"run.device=cpus"}), Contains("did you mean 'cpu'?"));
 }
 
 TEST_CASE("near misses are accepted", "[config]") {

@@ -350,6 +350,37 @@ TEST_CASE("exclusion lists of thousands: in the log in parts, the same when a ru
   CHECK(text == s.governance->policy().policy().canonical());
 }
 
+TEST_CASE("a policy or a list that is gone in mid-run is told with its name, the cause and what to do", "[temporal]") {
+  RunConfig config;
+  config.policy.file = "/nowhere/gone.yaml";
+  config.policy.watch = true;
+  config.policy.revocations = "/nowhere/gone.txt";
+  Outside outside(config, Date::parse("2026-01-01").value());
+  const Observation seen = outside.look(1);
+  const std::string rest =
+      ": No such file or directory; what it said last stays in force; put the file back, or a newer one in its place";
+  REQUIRE(seen.policy);
+  REQUIRE(seen.revocations);
+  CHECK(seen.policy->problem == "the policy cannot be read: open gone.yaml" + rest);
+  CHECK(seen.revocations->problem == "the revocation list cannot be read: open gone.txt" + rest);
+}
+
+TEST_CASE("a schedule that begins after the last step of the run is warned of", "[temporal][slow]") {
+  const TinyRun tiny;
+  std::ofstream(tiny.path("policy.yaml"), std::ios::app)
+      << "schedule: [{name: late, profile: shallow, to: full, when: {step: 4}, hold: 2}]\n";
+  const auto said = [&](int steps) {
+    const std::string log = std::to_string(steps) + ".log";
+    REQUIRE(tiny.program({"validate", tiny.path("config.yaml"), "data.inputs=[" + tiny.path("config.yaml") + "]",
+                          "train.steps=" + std::to_string(steps)},
+                         log) == 0);
+    return tiny.read(log);
+  };
+  CHECK(said(4).find("warning: schedule 'late' begins at step 5 at the earliest, after the run's last one") !=
+        std::string::npos);
+  CHECK(said(5).find("at the earliest") == std::string::npos);
+}
+
 TEST_CASE("a day that changed nothing when it came counts in what reaches a run later; going on repeats that",
           "[temporal][slow]") {
   const TinyRun tiny;

@@ -1,10 +1,12 @@
 // `lineage verify|show|prove`: the log for people and scripts.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <optional>
 
+#include "core/config/diagnostics.h"
 #include "core/file.h"
 #include "lineage/encoding.h"
 #include "lineage/proof.h"
@@ -78,7 +80,18 @@ bool wanted(const ShowArgs& args, std::string_view leaf) {
   return args.example.empty() || ex.starts_with(args.example) || ex.starts_with("sha256:" + args.example);
 }
 
+void check_kind(const std::string& kind) {
+  if (kind.empty()) return;
+  std::vector<std::string> kinds = control_kinds();
+  kinds.insert(kinds.begin(), "ex");
+  if (std::find(kinds.begin(), kinds.end(), kind) != kinds.end()) return;
+  const std::string near = did_you_mean(kind, kinds);
+  throw Failure(exit_usage, fmt::format("--kind: no record is of kind {}; expected one of {}{}", in_quotes(kind),
+                                        join(kinds), near.empty() ? "" : "; " + near));
+}
+
 int show(const LogArgs& log_args, const ShowArgs& args) {
+  check_kind(args.kind);
   LogReader log = require(LogReader::open(real_file_system(), log_args.folder(), log_args.read_key()), exit_unverified);
   if (args.summary) return print_lineage_summary(real_file_system(), log_args.folder(), log), exit_ok;
   if (args.story) return print_lineage_story(log), exit_ok;

@@ -83,6 +83,21 @@ void check_optim(const RunConfig& c, Report& r) {
             "adam and adamw take optim.betas");
 }
 
+// Keys of a probe set that is not there. A replayed run may leave out the measuring and nothing else.
+void check_probe(const RunConfig& c, Report& r) {
+  const auto& p = c.probe;
+  const auto defaults = RunConfig().probe;  // a configuration that is written out whole gives them, too
+  if (p.examples > 0 || !c.adaptation.replay.empty()) return;
+  for (const auto& [key, changed] :
+       {std::pair("probe.file", p.file != defaults.file), std::pair("probe.every", p.every != defaults.every),
+        std::pair("probe.alpha", p.alpha != defaults.alpha),
+        std::pair("probe.reference_step", p.reference_step != defaults.reference_step)}) {
+    if (changed)
+      r.error({key}, fmt::format("{} belongs to a probe set, but probe.examples is 0", key),
+              "remove it, or say how many texts, for example probe.examples: 64");
+  }
+}
+
 void check_data(const RunConfig& c, Report& r) {
   const auto& t = c.data.tokenizer;
   if (t.kind == "sentencepiece" && (t.vocab_size < 300 || t.vocab_size > 262144))
@@ -206,6 +221,7 @@ void check(const RunConfig& config, const LoadedConfig& loaded, Diagnostics& dia
   check_model(config, report);
   check_optim(config, report);
   check_data(config, report);
+  check_probe(config, report);
   check_routing(config, report);
   check_places(config, report);
   check_blocks(config, loaded, diagnostics);

@@ -17,6 +17,18 @@ bool looks_at_probe(const StateCondition& condition) {
          std::any_of(condition.children.begin(), condition.children.end(), looks_at_probe);
 }
 
+// The earliest step at whose beginning a condition over steps can hold; 1 where it says nothing of them.
+int64_t first_step(const StateCondition& condition) {
+  int64_t out = condition.kind == StateCondition::Kind::step ? condition.from : 1;
+  if (condition.kind == StateCondition::Kind::all) {
+    for (const StateCondition& child : condition.children) out = std::max(out, first_step(child));
+  } else if (condition.kind == StateCondition::Kind::any && !condition.children.empty()) {
+    out = first_step(condition.children.front());
+    for (const StateCondition& child : condition.children) out = std::min(out, first_step(child));
+  }
+  return out;
+}
+
 bool frozen(const Policy& policy) { return policy.entropy && policy.entropy->source == SurprisalSource::frozen; }
 
 }  // namespace
@@ -29,6 +41,12 @@ void check_needs(const Policy& policy, const RunConfig& config, Diagnostics& dia
     diagnostics.error(adaptation->profiles.front().at, "'adaptation' needs a probe set, but probe.examples is 0",
                       "set it in the configuration, for example probe.examples: 64");
   for (const ScheduleEntry& entry : policy.schedule) {
+    const int64_t first = first_step(entry.when) + entry.hold - 1;
+    if (config.train.steps >= 1 && first > config.train.steps)
+      diagnostics.warning(entry.at,
+                          fmt::format("schedule {} begins at step {} at the earliest, after the run's last one",
+                                      in_quotes(entry.name), first),
+                          fmt::format("train.steps is {}: the entry never acts", config.train.steps));
     if (probe || (!looks_at_probe(entry.when) && !(entry.back && looks_at_probe(*entry.back)))) continue;
     diagnostics.error(
         entry.at,

@@ -7,6 +7,7 @@
 
 #include "core/config/render.h"
 #include "core/file.h"
+#include "routing/file_kind.h"
 #include "routing/granularity.h"
 #include "tools/govtrain/base/device.h"
 
@@ -368,6 +369,10 @@ std::unique_ptr<RunConfigFile> read_run_config(const std::string& path, const st
   auto file = std::make_unique<RunConfigFile>();
   const std::string inside = join_path(path, "config.yaml");
   const bool run_folder = std::filesystem::is_directory(path) && std::filesystem::exists(inside);
+  if (is_another_kind(run_folder ? inside : path, FileKind::configuration, file->diagnostics)) {
+    file->loaded.unreadable = true;
+    return file;
+  }
   file->loaded = load_config(file->schema, run_folder ? inside : path, overrides, file->diagnostics);
   // Not a path key of the schema, as it may be a word.
   std::string& resume = file->config.run.resume;

@@ -16,11 +16,7 @@ namespace {
 
 using nlohmann::json;
 
-std::optional<std::string> bytes_of(const std::string& path) {
-  const Result<std::string> bytes = real_file_system().read_at_most(path, max_yaml_bytes);
-  if (!bytes.ok()) return {};
-  return bytes.value();
-}
+Result<std::string> bytes_of(const std::string& path) { return real_file_system().read_at_most(path, max_yaml_bytes); }
 
 // Records hold no paths: a message names the file alone.
 std::string without_folder(std::string text, const std::string& path) {
@@ -29,6 +25,13 @@ std::string without_folder(std::string text, const std::string& path) {
   while (!text.empty() && text.back() == '\n') text.pop_back();
   constexpr size_t most = 4000;
   return text.size() <= most ? text : text.substr(0, text.rfind('\n', most));
+}
+
+SeenFile unreadable(const char* what, const Status& why, const std::string& path) {
+  return {"missing",
+          without_folder(std::string(what) + " cannot be read: " + why.message(), path) +
+              "; what it said last stays in force; put the file back, or a newer one in its place",
+          {}};
 }
 
 SeenFile file_of(const json& value) { return {value.at("sha256"), value.at("problem"), value.at("content")}; }
@@ -68,11 +71,11 @@ Outside::Outside(const RunConfig& config, const Date& start, std::function<Date(
 }
 
 SeenFile Outside::read_revocations_file() {
-  const std::optional<std::string> text = bytes_of(revocations_);
-  if (!text) return {"missing", "the revocation list cannot be read", {}};
-  SeenFile out{hex(sha256(*text)), "", {}};
+  const Result<std::string> text = bytes_of(revocations_);
+  if (!text.ok()) return unreadable("the revocation list", text.status(), revocations_);
+  SeenFile out{hex(sha256(text.value())), "", {}};
   Diagnostics diagnostics;
-  const auto list = read_revocations(revocations_, *text, diagnostics);
+  const auto list = read_revocations(revocations_, text.value(), diagnostics);
   if (!list) out.problem = without_folder(diagnostics.render(), revocations_);
   if (list) {
     for (const Revocation& item : *list) out.content.push_back(item.text());
@@ -81,11 +84,11 @@ SeenFile Outside::read_revocations_file() {
 }
 
 SeenFile Outside::read_policy_files() {
-  const std::optional<std::string> text = bytes_of(policy_);
-  if (!text) return {"missing", "the policy cannot be read", {}};
+  const Result<std::string> text = bytes_of(policy_);
+  if (!text.ok()) return unreadable("the policy", text.status(), policy_);
   Diagnostics diagnostics;
   const std::optional<Policy> policy = Policy::read(policy_, diagnostics);
-  std::string all = *text;
+  std::string all = text.value();
   if (policy) {
     for (const auto& [file, bytes] : policy->sources()) diagnostics.add_source(file, bytes);
     check_needs(*policy, config_, diagnostics);
