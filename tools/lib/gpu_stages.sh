@@ -58,7 +58,8 @@ stage_losses() {
   local log
   test_program tools_test "*device*" | tee "$logs/losses.cases"
   log=$(grep -E '^ *step 20: ' "$logs/losses.cases") || die "the case that compares losses did not run"
-  printf '%s; %s\n' "$(tail -2 "$logs/losses.cases" | grep passed)" "${log#"${log%%[! ]*}"}"
+  log=${log#"${log%%[! ]*}"}
+  printf '%s; %s\n' "$(tail -2 "$logs/losses.cases" | grep passed)" "${log%%, disturbed*}"
 }
 
 stage_train() {
