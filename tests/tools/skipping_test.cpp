@@ -1,18 +1,14 @@
 // Skipping leaves out work, never bits: whole steps with and without it, on random models, batches and routes.
 #include <limits>
-#include <numeric>
-#include <set>
 #include <utility>
 
 #include "tests/models/random_combination.h"
+#include "tests/tools/routed_case.h"
 #include "tools/govtrain/train/trainer.h"
 
 namespace train = govtrain;
-using govtrain::Backend;
 using govtrain::cpu_backend;
 using govtrain::RouteTable;
-using govtrain::Rows;
-using govtrain::SkipPlan;
 using govtrain::StepResult;
 using govtrain::Trainer;
 using govtrain::TrainerOptions;
@@ -20,26 +16,6 @@ using govtrain::Transformer;
 using namespace govtrain::test;
 
 namespace {
-
-constexpr uint64_t cases = 12;
-
-// Blocks by layer, and weights that leave much out: most examples start somewhere above the input, some teach nothing.
-Case routed_case(uint64_t seed) {
-  Case c = random_case(seed);
-  Random r(seed * 7 + 1);
-  if (r.coin()) c.blocks = govtrain::blocks_by_layer(Transformer(c.config, 0).parameters().infos());
-  const int blocks = c.blocks.blocks();
-  while (c.examples.size() < 8) c.examples.push_back(c.examples[c.examples.size() % 2]);
-  uint64_t id = 1000 * seed;
-  for (Example& x : c.examples) {
-    x.id = ++id;
-    random_text(r, c.config, x, r.between(1, 30));
-    const int from = r.between(0, blocks);
-    x.weight.clear();
-    for (int b = 0; b < blocks; ++b) x.weight.push_back(b < from ? 0.0f : r.one_of({0.0f, 0.5f, 1.0f, 1.0f, 2.0f}));
-  }
-  return c;
-}
 
 struct Result {
   StepResult step;
@@ -74,25 +50,12 @@ TrainerOptions options(bool skip, int64_t micro_batch_rows = 0) {
   return o;
 }
 
-bool taught(const Example& x) {
-  return std::any_of(x.weight.begin(), x.weight.end(), [](float w) { return w != 0.0f; });
-}
-
-// The examples in the order that arrange() would give them.
-std::vector<Example> arranged(const Case& c) {
-  const SkipPlan plan(make_model(c)->parameters());
-  std::vector<Example> out = c.examples;
-  std::stable_sort(out.begin(), out.end(),
-                   [&](const Example& a, const Example& b) { return plan.below(a.weight) < plan.below(b.weight); });
-  return out;
-}
-
 }  // namespace
 
 TEST_CASE("skipping changes no bit, whatever the order and the size of micro-batches, at every enforcement point") {
   const govtrain::Enforcement point = GENERATE(Catch::Generators::values(points));
   int left_out = 0;
-  for (uint64_t seed = 1; seed <= cases; ++seed) {
+  for (uint64_t seed = 1; seed <= routed_cases; ++seed) {
     const Case c = routed_case(seed);
     INFO(describe(c));
     for (const std::vector<Example>& examples : {c.examples, arranged(c)}) {
@@ -147,7 +110,7 @@ TEST_CASE("skipping changes no bit under any technique, with gates that are shut
 }
 
 TEST_CASE("law 3: an example that may teach nothing leaves the bits of a batch in which it is not") {
-  for (uint64_t seed = 1; seed <= cases; ++seed) {
+  for (uint64_t seed = 1; seed <= routed_cases; ++seed) {
     const Case c = routed_case(seed);
     INFO(describe(c));
     std::vector<Example> present;
@@ -167,7 +130,7 @@ TEST_CASE("law 3: an example that may teach nothing leaves the bits of a batch i
 }
 
 TEST_CASE("losses of excluded examples are those of a full step when they are asked for") {
-  for (uint64_t seed = 1; seed <= cases; ++seed) {
+  for (uint64_t seed = 1; seed <= routed_cases; ++seed) {
     const Case c = routed_case(seed);
     INFO(describe(c));
     TrainerOptions o = options(true);
@@ -182,7 +145,7 @@ TEST_CASE("losses of excluded examples are those of a full step when they are as
 
 TEST_CASE("a decision that is completed after the forward pass skips by what was known before, with the same bits") {
   const govtrain::Enforcement point = GENERATE(Catch::Generators::values(points));
-  for (uint64_t seed = 1; seed <= cases; ++seed) {
+  for (uint64_t seed = 1; seed <= routed_cases; ++seed) {
     const Case c = routed_case(seed);
     INFO(describe(c));
     const auto step = [&](bool skip, int64_t rows) {
@@ -212,76 +175,6 @@ TEST_CASE("a decision that is completed after the forward pass skips by what was
       const auto skipped = step(true, rows);
       CHECK(same_bits(full.first, skipped.first));
       CHECK(same_bits(full.second, skipped.second));
-    }
-  }
-}
-
-TEST_CASE("a batch is arranged by what its examples can leave out, stably, table and texts together") {
-  for (uint64_t seed = 1; seed <= cases; ++seed) {
-    const Case c = routed_case(seed);
-    INFO(describe(c));
-    const SkipPlan plan(make_model(c)->parameters());
-    const Batch from(c.examples, c.blocks.blocks());
-    train::Batch batch;
-    batch.tokens = from.tokens;
-    batch.targets = from.target;
-    batch.rows = from.rows;
-    batch.epoch = 3;
-    for (const Example& x : c.examples) batch.examples.push_back({1, 0, static_cast<uint32_t>(x.tokens.size()), x.id});
-    RouteTable route = from.route;
-    std::iota(route.rule.begin(), route.rule.end(), 0);
-    const std::vector<int32_t> rules = route.rule;
-    arrange(batch, route, plan);
-
-    const std::vector<Example> want = arranged(c);
-    REQUIRE(batch.examples.size() == want.size());
-    CHECK(batch.epoch == 3);
-    const auto blocks = static_cast<size_t>(c.blocks.blocks());
-    for (size_t e = 0; e < want.size(); ++e) {
-      const int i = static_cast<int>(e);
-      CHECK(batch.examples[e].id == want[e].id);
-      CHECK(std::vector<int32_t>(batch.tokens.begin() + batch.rows.begin(i),
-                                 batch.tokens.begin() + batch.rows.end(i)) == want[e].tokens);
-      CHECK(std::vector<int32_t>(batch.targets.begin() + batch.rows.begin(i),
-                                 batch.targets.begin() + batch.rows.end(i)) == want[e].target);
-      const size_t was = static_cast<size_t>(want[e].id) - 1000 * seed - 1;
-      for (size_t b = 0; b < blocks; ++b) {
-        CHECK(route.weight[e * blocks + b] == want[e].weight[b]);
-        CHECK(route.rule[e * blocks + b] == rules[was * blocks + b]);
-      }
-      if (e > 0) CHECK(plan.below(want[e - 1].weight) <= plan.below(want[e].weight));
-    }
-  }
-}
-
-TEST_CASE("for the enforcement point optimizer equal profiles stand together, and are one run each") {
-  for (uint64_t seed = 1; seed <= cases; ++seed) {
-    Case c = routed_case(seed);
-    INFO(describe(c));
-    for (size_t e = 4; e < c.examples.size(); ++e) c.examples[e].weight = c.examples[e % 3].weight;
-    const auto model = make_model(c);
-    const SkipPlan plan(model->parameters(), nullptr, true);
-    const Batch from(c.examples, c.blocks.blocks());
-    train::Batch batch;
-    batch.tokens = from.tokens;
-    batch.targets = from.target;
-    batch.rows = from.rows;
-    for (const Example& x : c.examples) batch.examples.push_back({1, 0, static_cast<uint32_t>(x.tokens.size()), x.id});
-    RouteTable route = from.route;
-    arrange(batch, route, plan);
-    std::set<std::vector<float>> profiles;
-    for (const Example& x : c.examples) {
-      if (taught(x)) profiles.insert(x.weight);
-    }
-    CHECK(govtrain::profile_runs(route, false).profile.size() == profiles.size());
-    const auto blocks = static_cast<size_t>(c.blocks.blocks());
-    for (size_t e = 1; e < c.examples.size(); ++e) {
-      const std::vector<float> last(route.weight.begin() + static_cast<std::ptrdiff_t>((e - 1) * blocks),
-                                    route.weight.begin() + static_cast<std::ptrdiff_t>(e * blocks));
-      const std::vector<float> next(route.weight.begin() + static_cast<std::ptrdiff_t>(e * blocks),
-                                    route.weight.begin() + static_cast<std::ptrdiff_t>((e + 1) * blocks));
-      CHECK(plan.below(last) <= plan.below(next));
-      if (last == next) CHECK(batch.examples[e - 1].id < batch.examples[e].id);
     }
   }
 }
@@ -317,7 +210,7 @@ TEST_CASE("a value that is not finite is found at every enforcement point, and n
 
 TEST_CASE("law 2: an example that may teach nothing stops no step, whatever its loss is") {
   int met = 0;
-  for (uint64_t seed = 1; seed <= cases; ++seed) {
+  for (uint64_t seed = 1; seed <= routed_cases; ++seed) {
     Case c = routed_case(seed);
     c.config.positions = govtrain::PositionKind::learned;
     c.config.dropout = 0;
@@ -354,7 +247,7 @@ TEST_CASE("law 2: an example that may teach nothing stops no step, whatever its 
     CHECK(same_bits(step(with, true), absent));
     CHECK(same_bits(step(with, false), absent));
   }
-  CHECK(met == 2 * static_cast<int>(cases));
+  CHECK(met == 2 * static_cast<int>(routed_cases));
 }
 
 TEST_CASE("a step without examples changes nothing, and its table has the model's blocks") {
