@@ -195,6 +195,28 @@ TEST_CASE("a value that is not finite stops the run before the update and names 
   check_verifies(tiny, "run");
 }
 
+TEST_CASE("a validation loss that is not finite stops the run and names step, source and example") {
+  const TinyRun tiny;
+  const int status = tiny.run("corpus", "run",
+                              {"optim.kind=sgd", "optim.lr=1e15", "optim.clip=0", "optim.warmup_steps=0",
+                               "save.every=1", "eval.every=1", "data.validation_fraction=0.3"});
+  CHECK(status == 1);
+  const std::string out = tiny.read("run.log");
+  INFO(out);
+  CHECK(out.find("step 1: the validation loss of source '") != std::string::npos);
+  CHECK(out.find("' is not finite, first for example sha256:") != std::string::npos);
+  CHECK(out.find("train with a lower optim.lr") != std::string::npos);
+  const auto report = nlohmann::json::parse(tiny.read("run/non_finite.json"));
+  CHECK(report.at("step") == 1);
+  CHECK(report.at("examples").size() == 1);
+  CHECK(report.at("examples")[0].at("provenance")[0].at("license") == report.at("source"));
+  CHECK(tiny.final_sha256("run", weights) == "no checkpoint");
+  const TinyRun::Log log = tiny.log("run");
+  CHECK(log.controls.at("step") == 1);
+  CHECK(log.controls.count("eval") == 0);
+  check_verifies(tiny, "run");
+}
+
 TEST_CASE("weights that an update made infinite are not saved") {
   const TinyRun tiny;
   const int status = tiny.run("corpus", "run",

@@ -1,6 +1,7 @@
 #include "tools/govtrain/train/evaluate.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "autograd/tape.h"
 
@@ -49,7 +50,9 @@ EvalResult Evaluator::run(Transformer& model, Backend& backend, const Sampler::K
       Tape tape(backend, batch.rows, Mode::eval);
       const Losses losses = model.loss(tape, {batch.tokens, {}}, batch.targets);
       for (size_t e = 0; e < batch.examples.size(); ++e) {
-        source.nll += losses.nll()[e];
+        const double nll = losses.nll()[e];
+        if (!std::isfinite(nll) && !result.non_finite) result.non_finite = {group.name, batch.examples[e]};
+        source.nll += nll;
         source.tokens += losses.counts[e];
       }
     }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,9 +22,14 @@ struct EvalResult {
     int64_t tokens = 0;
     double loss() const { return tokens == 0 ? 0 : nll / static_cast<double>(tokens); }
   };
+  struct NonFinite {
+    std::string source;
+    Example example;
+  };
   Source all{"all"};
-  std::vector<Source> sources;  // by name; those of which nothing is left are not there
-  int64_t kept_out = 0;         // documents that `keep` does not hold for
+  std::vector<Source> sources;          // by name; those of which nothing is left are not there
+  int64_t kept_out = 0;                 // documents that `keep` does not hold for
+  std::optional<NonFinite> non_finite;  // the first loss that is not finite
 };
 
 class Evaluator {

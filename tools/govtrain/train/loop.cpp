@@ -162,40 +162,6 @@ void Loop::note_review(json record) {
   if (log_) require(log_->control("review", std::move(record)));
 }
 
-void Loop::stop_on_non_finite(const Batch& batch, const StepResult& result) {
-  const NonFinite& found = *result.non_finite;
-  json ids = json::array();
-  const auto id = [&](size_t e) {
-    const Example& example = batch.examples[e];
-    return json{{"ex", s_.governance->labels()[static_cast<size_t>(example.document)].ex},
-                {"span", {example.begin, example.end}},
-                {"provenance", s_.dataset.documents()[static_cast<size_t>(example.document)].provenance}};
-  };
-  for (size_t e = 0; e < batch.examples.size(); ++e) {
-    if (found.example < 0 || static_cast<size_t>(found.example) == e) ids.push_back(id(e));
-  }
-  const std::string block = found.block < 0 ? "none" : s_.policy.blocks()[static_cast<size_t>(found.block)];
-  const json report = {{"step", step_ + 1},
-                       {"op", found.op},
-                       {"pass", found.in_backward ? "backward" : "forward"},
-                       {"parameter", found.parameter},
-                       {"block", block},
-                       {"examples", ids},
-                       {"sampler", {{"epoch", batch.epoch}, {"cursor", batch.cursor}}}};
-  const std::string path = join_path(config_.run.out, "non_finite.json");
-  require(write_atomic(fs_, path, report.dump(1) + "\n"));
-  if (log_) require(log_->flush());
-  progress_.finish();
-  throw Failure(
-      exit_failure,
-      fmt::format("step {}: a value that is not finite, first in op '{}' ({} pass), block {}, example {}; the "
-                  "update was not made, the last checkpoint is unharmed\n  details: {}",
-                  step_, found.op, found.in_backward ? "backward" : "forward", block,
-                  found.example < 0 ? std::string("unknown")
-                                    : ids.front().at("ex").get<std::string>() + " " + ids.front().at("span").dump(),
-                  path));
-}
-
 void Loop::show(const Batch& batch, const StepResult& result, double lr, double seconds) {
   const RouteTable& route = result.route;
   double admitted = 0;
@@ -236,6 +202,7 @@ void Loop::evaluate() {
   if (evaluated_step_ == step_ || s_.evaluator->rows() == 0) return;
   refuse_non_finite_weights();
   last_eval_ = s_.evaluator->run(*s_.model, s_.backend, [&](int32_t d) { return s_.governance->keep(d); });
+  if (last_eval_->non_finite) stop_on_validation(*last_eval_->non_finite);
   evaluated_step_ = step_;
   json record = {{"step", step_}};
   if (last_eval_->kept_out > 0) record["kept_out"] = last_eval_->kept_out;
@@ -270,20 +237,6 @@ void Loop::write_samples() {
        write_text(*s_.model, s_.backend, s_.dataset.tokenizer(), config_.sample.prompts, options)) {
     require(fs_.append(join_path(config_.run.out, "samples.jsonl"), sample_line(step_, sample)));
     say(fmt::format("step {} | sample | {}{}", step_, sample.prompt, sample.text));
-  }
-}
-
-// An update can overflow although loss, norms and gradient were finite.
-void Loop::refuse_non_finite_weights() {
-  for (size_t i = 0; i < s_.model->parameters().size(); ++i) {
-    const Parameter& p = s_.model->parameters()[i];
-    if (s_.backend.first_non_finite_row(p.value().cview()) < 0) continue;
-    if (log_) require(log_->flush());
-    progress_.finish();
-    const std::string& block = s_.policy.blocks()[static_cast<size_t>(p.slices().front().block)];
-    throw Failure(exit_failure, fmt::format("step {}: the update left a value that is not finite in {} (block {}); "
-                                            "nothing was saved, the last checkpoint is unharmed",
-                                            step_, p.name(), block));
   }
 }
 

@@ -40,7 +40,9 @@ class Loop {
   void adapt();
   void log_events(std::vector<GovernanceEvent> events);
   void note_review(nlohmann::json record);
-  void stop_on_non_finite(const Batch& batch, const StepResult& result);
+  [[noreturn]] void stop(const nlohmann::json& report, const std::string& text);
+  [[noreturn]] void stop_on_non_finite(const Batch& batch, const StepResult& result);
+  [[noreturn]] void stop_on_validation(const EvalResult::NonFinite& found);
   void show(const Batch& batch, const StepResult& result, double lr, double seconds);
   void evaluate();
   void write_samples();
