@@ -78,10 +78,10 @@ TEST_CASE("the line has every field that is known", "[progress]") {
   ProgressState s;
   s.step = 1;
   s.steps = 2;
-  CHECK(progress_text(s) == "step 1/2");
+  CHECK(progress_text(s) == "step 1/2 | loss -");  // a step without a loss
   s.lr = 2;
   s.milliseconds = 312.4;
-  CHECK(progress_text(s) == "step 1/2 | lr 2 | 312 ms");
+  CHECK(progress_text(s) == "step 1/2 | loss - | lr 2 | 312 ms");
 }
 
 TEST_CASE("a narrow line drops the least important fields and never exceeds its width", "[progress]") {
@@ -101,7 +101,7 @@ TEST_CASE("plain output has whole lines, rarely, and the last state", "[progress
       if (s.step == 2) p.event("saved");
     }
   });
-  CHECK(out == "step 1/3\nsaved\nstep 3/3\n");
+  CHECK(out == "step 1/3 | loss -\nsaved\nstep 3/3 | loss -\n");
 }
 
 TEST_CASE("JSON output is one object per line", "[progress]") {
@@ -126,7 +126,8 @@ TEST_CASE("the live line is redrawn in place, moves below events and is erased",
     p.update(s);
     p.event("saved");
   });
-  CHECK(out == "\r[######......] step 1/2\x1b[K\r\x1b[Ksaved\n\r[######......] step 1/2\x1b[K\r\x1b[K");
+  CHECK(out ==
+        "\r[######......] step 1/2 | loss -\x1b[K\r\x1b[Ksaved\n\r[######......] step 1/2 | loss -\x1b[K\r\x1b[K");
 }
 
 TEST_CASE("text cannot steer the terminal", "[progress]") {

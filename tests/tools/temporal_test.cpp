@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <fstream>
+#include <map>
+#include <sstream>
 
 #include "tests/tools/changes.h"
 #include "tests/tools/empty_slots.h"
@@ -187,4 +189,37 @@ TEST_CASE("a schedule that begins after the last step of the run is warned of", 
   CHECK(said(4).find("warning: schedule 'late' begins at step 5 at the earliest, after the run's last one") !=
         std::string::npos);
   CHECK(said(5).find("at the earliest") == std::string::npos);
+}
+
+TEST_CASE("while a schedule admits nobody a step has no loss: none is shown, logged or part of a statistic",
+          "[temporal]") {
+  const TinyRun tiny;
+  put(tiny.path("policy.yaml"),
+      "policy: tiny\nversion: 1\ndefault: shut\nprofiles: {shut: {all: 0}, full: {all: 1}}\n"
+      "schedule:\n  - {name: open, profile: shut, to: full, when: {step: 8}}\n");
+  REQUIRE(tiny.run("corpus", "run", {"train.steps=140", "log.progress=json", "log.every_seconds=0"}) == 0);
+  std::map<int64_t, json> shown, measured;
+  const auto by_step = [](const std::string& lines, std::map<int64_t, json>& out) {
+    std::istringstream in(lines);
+    for (std::string line; std::getline(in, line);) {
+      const json parsed = json::parse(line, nullptr, false);
+      if (parsed.is_object() && parsed.contains("lr")) out[parsed.at("step")] = parsed;
+    }
+  };
+  by_step(tiny.read("run.log"), shown);
+  by_step(tiny.read("run/metrics.jsonl"), measured);
+  const std::vector<json> logged = controls(tiny.log("run"), "step");
+  REQUIRE((shown.size() == 140 && measured.size() == 140 && logged.size() == 140));
+  for (int64_t step = 1; step <= 140; ++step) {
+    INFO("step " << step);
+    const json& record = logged[static_cast<size_t>(step - 1)];
+    CHECK(record.at("step") == step);
+    CHECK((record.at("examples") == 0) == (step < 8));
+    CHECK(record.contains("loss") == (step >= 8));
+    CHECK(shown[step].contains("loss") == (step >= 8));
+    CHECK(measured[step].at("loss").is_null() == (step < 8));
+    CHECK(shown[step].contains("loss_z") == (step >= 8 + 128));  // a window of 128 losses comes first
+  }
+  REQUIRE(tiny.program({"lineage", "show", tiny.path("run"), "--story"}, "story.log") == 0);
+  CHECK(tiny.read("story.log").find("loss 0.000") == std::string::npos);
 }

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "lineage/record.h"
@@ -34,13 +35,16 @@ class Stretch {
   }
   void add_step(const json& record) {
     see_step(record.value("step", int64_t{0}));
-    last_loss_ = record.value("loss", 0.0);
+    if (const auto loss = record.find("loss"); loss != record.end() && loss->is_number()) {
+      last_loss_ = loss->get<double>();
+      if (!first_loss_) first_loss_ = last_loss_;
+    }
     double withheld = 0;
     for (const json& norm : record.value("withheld", json::array())) {
       if (norm.is_number()) withheld += norm.get<double>() * norm.get<double>();
     }
     withheld_ = std::max(withheld_, std::sqrt(withheld));
-    if (steps_++ == 0) first_loss_ = last_loss_;
+    ++steps_;
   }
   bool empty() const { return excluded_ == 0 && examples_ == 0 && steps_ == 0; }
 
@@ -57,7 +61,7 @@ class Stretch {
     std::string bands;
     for (const auto& [band, n] : bands_) bands += fmt::format("{}{}: {}", bands.empty() ? "" : ", ", band, grouped(n));
     if (!bands.empty()) out += "; bands " + bands;
-    if (steps_ > 0) out += fmt::format("; loss {:.3f} to {:.3f}", first_loss_, last_loss_);
+    if (first_loss_) out += fmt::format("; loss {:.3f} to {:.3f}", *first_loss_, last_loss_);
     if (withheld_ > 0) out += fmt::format("; withheld up to {:.3f}", withheld_);
     return out;
   }
@@ -72,7 +76,8 @@ class Stretch {
     last_ = step;
   }
   int64_t excluded_ = 0, examples_ = 0, tokens_ = 0, steps_ = 0, first_ = -1, last_ = -1;
-  double first_loss_ = 0, last_loss_ = 0, withheld_ = 0;
+  std::optional<double> first_loss_;  // of the steps that have one
+  double last_loss_ = 0, withheld_ = 0;
   std::map<std::string, int64_t> profiles_;
   std::map<int32_t, int64_t> bands_;
 };

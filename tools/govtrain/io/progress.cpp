@@ -51,7 +51,8 @@ std::vector<Part> parts(const ProgressState& s) {
   const auto add = [&](bool known, int rank, const auto& make) {
     if (known) out.push_back({make(), rank});
   };
-  add(!std::isnan(s.loss), 1, [&] {
+  add(true, 1, [&] {
+    if (std::isnan(s.loss)) return std::string("loss -");
     return fmt::format("loss {:.3f}", s.loss) + (std::isnan(s.loss_z) ? "" : fmt::format(" ({:+.1f}z)", s.loss_z));
   });
   add(!std::isnan(s.norm), 5, [&] { return fmt::format("norm {:.2f}", s.norm); });

@@ -15,7 +15,8 @@ enum class ProgressMode { automatic, bar, plain, json, none };
 // Throws Error unless `name` is auto, bar, plain, json or none.
 ProgressMode progress_mode(const std::string& name);
 
-// The state after a step. NaN (or a negative count) leaves a field out.
+// The state after a step. NaN (or a negative count) leaves a field out, but for the loss: a step from which nothing was
+// counted shows "loss -".
 struct ProgressState {
   static constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
   int64_t step = 0;   // steps done

@@ -106,8 +106,8 @@ Status RunLog::step(int64_t step, const Batch& batch, const std::vector<Document
     if (Status s = write_leaf(leaf, record); !s.ok()) return s;
     if (auto appended = log_.append(std::move(leaf)); !appended.ok()) return appended.status();
   }
-  nlohmann::json payload = {
-      {"step", step}, {"epoch", batch.epoch}, {"examples", examples.size()}, {"loss", result.mean_loss()}, {"lr", lr}};
+  nlohmann::json payload = {{"step", step}, {"epoch", batch.epoch}, {"examples", examples.size()}, {"lr", lr}};
+  if (const double loss = result.mean_loss(); !std::isnan(loss)) payload["loss"] = loss;
   const size_t count = result.clips.size();
   if (count < sparse_blocks) {
     payload["clip"] = payload["stepped"] = nlohmann::json::array();

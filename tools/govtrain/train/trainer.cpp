@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/error.h"
 
@@ -24,7 +25,7 @@ double StepResult::mean_loss() const {
     sum += nll[e];
     tokens += counts[e];
   }
-  return tokens == 0 ? 0 : sum / static_cast<double>(tokens);
+  return tokens == 0 ? std::numeric_limits<double>::quiet_NaN() : sum / static_cast<double>(tokens);
 }
 
 double StepResult::gradient_norm() const {

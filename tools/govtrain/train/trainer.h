@@ -61,7 +61,7 @@ struct StepResult {
   // Set when a loss, a norm or a gradient is not finite: then nothing was updated.
   std::optional<NonFinite> non_finite;
 
-  double mean_loss() const;      // nats per counted token; 0 for an empty batch
+  double mean_loss() const;      // nats per counted token; NaN where none was counted
   double gradient_norm() const;  // over all blocks, before clipping
 };
 
