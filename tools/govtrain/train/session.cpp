@@ -20,16 +20,10 @@ namespace {
 
 constexpr const char* no_policy = "policy: none\nversion: 0\ndefault: full\nprofiles: {full: {all: 1}}\n";
 
-// Weights, gradients and moments must fit; a machine that is asked for more kills the program without a word.
-void check_memory(const RunConfig& config, const TransformerConfig& shape) {
+// A machine that is asked for more than it has kills the program without a word.
+void check_memory(const RunConfig& config, const Policy& policy, const TransformerConfig& shape) {
   const auto parameters = static_cast<double>(shape.parameter_count());
-  const double live = config.optim.kind == "sgd" ? (config.optim.momentum > 0 ? 3 : 2) : 4;
-  const double copies = live +
-                        (config.routing.withheld == "quarantine" ? live
-                         : config.routing.withheld == "shadow"   ? 3
-                                                                 : 0) +
-                        (config.routing.enforcement == "optimizer" ? 1 : 0);
-  const double needed = 4 * copies * parameters;
+  const double needed = 4 * copies_of_model(config, policy) * parameters;
   const double present = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
   if (needed > present) {
     throw Failure(exit_resource,
@@ -116,6 +110,17 @@ BoundPolicy starting_policy(const RunConfig& config, const Date& date, const nlo
   return bind(config, std::move(policy), diagnostics);
 }
 
+double copies_of_model(const RunConfig& config, const Policy& policy) {
+  const double live = config.optim.kind == "sgd" ? (config.optim.momentum > 0 ? 3 : 2) : 4;
+  double copies = live;
+  if (config.routing.withheld == "quarantine") copies += live;
+  if (config.routing.withheld == "shadow") copies += 3;
+  if (config.routing.enforcement == "optimizer") copies += 1;
+  const bool average = policy.entropy && policy.entropy->source == SurprisalSource::average;
+  if (average && config.train.routing) copies += 1;
+  return copies;
+}
+
 PrepareOptions prepare_options(const RunConfig& config) {
   PrepareOptions options;
   options.inputs = config.data.inputs;
@@ -152,7 +157,7 @@ Session::Session(FileSystem& fs, const RunConfig& run_config, const Date& day, c
   check_fit(config, policy.policy());
   const TransformerConfig shape = model_config(config, dataset.tokenizer().vocab_size());
   for (const std::string& problem : shape.problems()) throw Failure(exit_usage, problem);
-  check_memory(config, shape);
+  check_memory(config, policy.policy(), shape);
   model = std::make_unique<Transformer>(shape, static_cast<uint64_t>(config.run.seed), backend.allocator());
   const std::vector<ParameterInfo> infos = model->parameters().infos();
   blocks = blocks_of(config, infos);

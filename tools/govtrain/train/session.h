@@ -34,6 +34,10 @@ BoundPolicy bound_policy(const RunConfig& config, const std::optional<Date>& dat
 // "governance", or null.
 BoundPolicy starting_policy(const RunConfig& config, const Date& date, const nlohmann::json& part);
 
+// What training holds of the model's size at least: weights, gradients, moments, what is withheld, the weights of an
+// averaged reference. A Session that would not fit into memory throws Failure before its model is made.
+double copies_of_model(const RunConfig& config, const Policy& policy);
+
 PrepareOptions prepare_options(const RunConfig& config);
 
 // policy.date, or today.
