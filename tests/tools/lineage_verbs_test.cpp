@@ -106,7 +106,7 @@ TEST_CASE("lineage show --story tells control records and the training between t
   const auto training = story.out.find("4        0-1  train     6 examples, 600 tokens (all 4, shallow 2)");
   CHECK(profile != std::string::npos);
   CHECK(training != std::string::npos);
-  CHECK(story.out.find("policy    p@00000000 with 1 entries") < profile);
+  CHECK(story.out.find("policy    p@00000000 with 1 entry") < profile);
   CHECK(profile < training);
   CHECK(run_govtrain("lineage show run --story --summary", folder).status == 2);
 }

@@ -161,7 +161,7 @@ TEST_CASE("a day that changed nothing when it came counts in what reaches a run 
         put(tiny.path("policy.yaml"), second);
         seen = seen && wait_for("run/train.log", "replaces tiny@");
         put(tiny.path("revoked.txt"), "2026-06-21 source:doc-3\n");
-        return seen && wait_for("run/train.log", "1 documents are kept out from now on");
+        return seen && wait_for("run/train.log", "1 document is kept out from now on");
       });
   const TinyRun::Log log = tiny.log("run");
   const std::vector<json> replaced = controls(log, "policy"), revoked = controls(log, "revoke");

@@ -69,6 +69,12 @@ TEST_CASE("numbers for people", "[progress]") {
   CHECK(grouped(999) == "999");
   CHECK(grouped(15360) == "15,360");
   CHECK(grouped(-1234567) == "-1,234,567");
+  CHECK(noun(1, "thread") == "thread");
+  CHECK(noun(0, "thread") == "threads");
+  CHECK(noun(2, "entry") == "entries");
+  CHECK(noun(1, "entry") == "entry");
+  CHECK(noun(3, "day") == "days");
+  CHECK(noun(2, "privacy class") == "privacy classes");
 }
 
 TEST_CASE("the line has every field that is known", "[progress]") {

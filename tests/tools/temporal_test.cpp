@@ -99,9 +99,9 @@ TEST_CASE("a validation document that is kept out later is not looked at: the sa
     CHECK((evals[i].at("by_source") == without[i].at("by_source")) == out);
     CHECK_FALSE(without[i].contains("kept_out"));
   }
-  CHECK(tiny.read("run/train.log").find(" | 1 documents are kept out") != std::string::npos);
+  CHECK(tiny.read("run/train.log").find(" | 1 document is kept out") != std::string::npos);
   CHECK(tiny.program({"lineage", "show", tiny.path("run"), "--story"}, "story.log") == 0);
-  CHECK(tiny.read("story.log").find(", 1 documents kept out") != std::string::npos);
+  CHECK(tiny.read("story.log").find(", 1 document kept out") != std::string::npos);
 
   const auto eval = [&](const std::string& run) {
     REQUIRE(tiny.program({"eval", tiny.path(run)}, run + ".eval.log") == 0);
@@ -109,8 +109,7 @@ TEST_CASE("a validation document that is kept out later is not looked at: the sa
     return text.substr(text.find('\n'), text.find("(unigram") - text.find('\n'));
   };
   CHECK(eval("run") == eval("absent"));
-  CHECK(tiny.read("run.eval.log").find("1 validation documents are kept out and were not looked at") !=
-        std::string::npos);
+  CHECK(tiny.read("run.eval.log").find("1 validation document is kept out and was not looked at") != std::string::npos);
   CHECK(tiny.read("absent.eval.log").find("kept out") == std::string::npos);
 
   const auto probe = [&](const std::string& run) {
@@ -122,8 +121,7 @@ TEST_CASE("a validation document that is kept out later is not looked at: the sa
   CHECK(probe("run") == probe("absent"));
   CHECK(tiny.program({"review", "show", tiny.path("run"), "steps-000001-000010"}, "show.log") == 0);
   INFO(tiny.read("show.log"));
-  CHECK(tiny.read("show.log").find("1 of its documents are kept out by now and were not looked at") !=
-        std::string::npos);
+  CHECK(tiny.read("show.log").find("1 of its documents is kept out by now and was not looked at") != std::string::npos);
 }
 
 TEST_CASE("a licence that ends in mid-run: weight zero from that step on, and a record before it", "[temporal][slow]") {

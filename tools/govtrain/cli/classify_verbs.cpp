@@ -85,7 +85,8 @@ int show(const ConfigArgs& args) {
     if (claimed_classes(record.claims).size() > 1)
       disagreements.push_back(fmt::format("  {:.12}  {}", hex(record.digest), said(record.claims)));
   }
-  fmt::print("classification {}: {} records\n\n", classification.id(), records.size());
+  fmt::print("classification {}: {} {}\n\n", classification.id(), records.size(),
+             noun(static_cast<int64_t>(records.size()), "record"));
   std::vector<std::vector<std::string>> rows = {{"class"}};
   for (const ClassSource& source : classification.sources) rows[0].push_back(source.name);
   for (const std::string& cls : classification.classes) {
@@ -99,7 +100,9 @@ int show(const ConfigArgs& args) {
     rows.push_back({cls.empty() ? "(nothing)" : cls, grouped(counts.first), grouped(counts.second)});
   fmt::print("{}", table(rows));
   constexpr size_t most = 20;
-  if (!disagreements.empty()) fmt::print("\n{} records of several classes\n", disagreements.size());
+  if (!disagreements.empty())
+    fmt::print("\n{} {} of several classes\n", disagreements.size(),
+               noun(static_cast<int64_t>(disagreements.size()), "record"));
   for (size_t i = 0; i < std::min(most, disagreements.size()); ++i) fmt::print("{}\n", disagreements[i]);
   if (disagreements.size() > most) fmt::print("  ... and {} more\n", disagreements.size() - most);
   for (const std::string& note : classifier->notes()) fmt::print("note: {}\n", note);
@@ -180,8 +183,8 @@ int train(TrainArgs& args) {
   fmt::print("{} documents; left out: {} whose sources disagree, {} without a class\n{}", trained, t.several, t.none,
              table(rows));
   const ClassifierReport& r = t.held_out;
-  fmt::print("held out: {} documents, {} right; always the most common class: {}\n", r.documents,
-             share(r.right, r.documents), share(r.largest_class, r.documents));
+  fmt::print("held out: {} {}, {} right; always the most common class: {}\n", r.documents,
+             noun(r.documents, "document"), share(r.right, r.documents), share(r.largest_class, r.documents));
   rows = {{"threshold", "documents", "of all", "right"}};
   for (const ClassifierReport::Above& a : r.above)
     rows.push_back({fmt::format("{}", a.threshold), grouped(a.documents), share(a.documents, r.documents),

@@ -50,10 +50,12 @@ class Stretch {
 
   std::string text() const {
     std::string out;
-    if (excluded_ > 0) out = fmt::format("{} documents kept out from the start", grouped(excluded_));
+    if (excluded_ > 0)
+      out = fmt::format("{} {} kept out from the start", grouped(excluded_), noun(excluded_, "document"));
     if (examples_ == 0 && steps_ == 0) return out;
     if (!out.empty()) out += "; ";
-    out += fmt::format("{} examples, {} tokens", grouped(examples_), human_count(static_cast<double>(tokens_)));
+    out += fmt::format("{} {}, {} tokens", grouped(examples_), noun(examples_, "example"),
+                       human_count(static_cast<double>(tokens_)));
     std::string profiles;
     for (const auto& [name, n] : profiles_)
       profiles += fmt::format("{}{} {}", profiles.empty() ? "" : ", ", name, grouped(n));

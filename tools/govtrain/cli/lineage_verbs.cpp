@@ -38,16 +38,17 @@ int verify(const LogArgs& args) {
   fmt::print("log         {}\n", folder);
   fmt::print("origin      {}\n", report.checkpoint.origin);
   fmt::print("key         {}{}\n", key.text(), args.key.empty() ? "  (from the log's own folder)" : "");
-  fmt::print("entries     {}: {} examples, {} of them excluded at the start\n", count(report.entries),
-             count(report.examples), count(report.excluded));
+  fmt::print("entries     {}: {} {}, {} of them excluded at the start\n", count(report.entries), count(report.examples),
+             noun(static_cast<int64_t>(report.examples), "example"), count(report.excluded));
   std::string controls;
   for (const auto& [kind, n] : report.controls)
     controls += fmt::format("{}{} {}", controls.empty() ? "" : ", ", count(n), kind);
   if (!controls.empty()) fmt::print("control     {}\n", controls);
   if (report.superseded > 0)
     fmt::print("superseded  {} by resumes, {} repeated since\n", count(report.superseded), count(report.replayed));
-  fmt::print("provenance  {} objects\n", count(report.provenance));
-  fmt::print("tree        {} tiles, root {}\n", count(report.tiles), hex(report.checkpoint.root));
+  fmt::print("provenance  {} {}\n", count(report.provenance), noun(static_cast<int64_t>(report.provenance), "object"));
+  fmt::print("tree        {} {}, root {}\n", count(report.tiles), noun(static_cast<int64_t>(report.tiles), "tile"),
+             hex(report.checkpoint.root));
   print_list("warning", report.warnings, report.warning_count);
   print_list("problem", report.problems, report.problem_count);
   if (!report.ok()) {

@@ -85,9 +85,13 @@ int check(const PolicyArgs& args) {
   }
   settle(diagnostics, "");
   const Policy& p = bound->policy();
-  fmt::print("{}: {} is valid for {} layers: {} profiles, {} rules, {} privacy classes, {} exclusion lists\n",
-             file->config.policy.file, p.id(), file->config.model.layers, p.profiles.size(), p.rules.size(),
-             p.privacy.size(), p.exclusions.size());
+  const auto counted = [](size_t n, const char* one) {
+    return fmt::format("{} {}", n, noun(static_cast<int64_t>(n), one));
+  };
+  fmt::print("{}: {} is valid for {}: {}, {}, {}, {}\n", file->config.policy.file, p.id(),
+             counted(static_cast<size_t>(file->config.model.layers), "layer"), counted(p.profiles.size(), "profile"),
+             counted(p.rules.size(), "rule"), counted(p.privacy.size(), "privacy class"),
+             counted(p.exclusions.size(), "exclusion list"));
   return exit_ok;
 }
 
@@ -178,8 +182,8 @@ int replay(const LogArgs& args) {
   if (adapts) {
     const std::vector<std::string> found = check_recorded(changes);
     problems += found.size();
-    fmt::print("changes    {} of profiles, {} proposals\n", count(changes.changes.size()),
-               count(changes.proposals.size()));
+    fmt::print("changes    {} of profiles, {} {}\n", count(changes.changes.size()), count(changes.proposals.size()),
+               noun(static_cast<int64_t>(changes.proposals.size()), "proposal"));
     for (const std::string& problem : found) fmt::print("problem: {}\n", problem);
   }
   if (bands) {
@@ -188,7 +192,9 @@ int replay(const LogArgs& args) {
     fmt::print("steps      {}\n", count(r.steps));
     fmt::print("examples   {} with a surprisal: {} in a band, {} with a weight that the band lowered\n",
                count(r.examples), count(r.banded), count(r.lowered));
-    fmt::print("edges      {} records, from the surprisals of {} examples\n", count(r.edges), count(r.observed));
+    fmt::print("edges      {} {}, from the surprisals of {} {}\n", count(r.edges),
+               noun(static_cast<int64_t>(r.edges), "record"), count(r.observed),
+               noun(static_cast<int64_t>(r.observed), "example"));
     for (const std::string& problem : r.problems) fmt::print("problem: {}\n", problem);
     if (r.problem_count > r.problems.size())
       fmt::print("... and {} more\n", count(r.problem_count - r.problems.size()));

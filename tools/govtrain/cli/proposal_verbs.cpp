@@ -8,6 +8,7 @@
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/cli/commands.h"
 #include "tools/govtrain/cli/reason.h"
+#include "tools/govtrain/io/human.h"
 #include "tools/govtrain/train/proposals.h"
 #include "tools/govtrain/train/recorded_changes.h"
 
@@ -53,7 +54,7 @@ int list(const ProposalArgs& args) {
     fmt::print("{:>4}  step {:>6}  {:<20} {}\n", record.at("id").get<int64_t>(), p.step,
                record.at("profile").get<std::string>(), outcome(args, log, record));
   }
-  fmt::print("{} proposals\n", log.proposals.size());
+  fmt::print("{} {}\n", log.proposals.size(), noun(static_cast<int64_t>(log.proposals.size()), "proposal"));
   return exit_ok;
 }
 

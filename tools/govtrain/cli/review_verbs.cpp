@@ -70,7 +70,8 @@ void print_effect(const UpdateEffect& e, const Probe& probe) {
   fmt::print("\nas one optimizer step at learning rate {:.4g}, on {} ({} tokens):\n", e.lr, probe.name(),
              grouped(probe.rows()));
   if (probe.kept_out() > 0)
-    fmt::print("  {} of its documents are kept out by now and were not looked at\n", grouped(probe.kept_out()));
+    fmt::print("  {} of its documents {} kept out by now and {} not looked at\n", grouped(probe.kept_out()),
+               are(probe.kept_out()), probe.kept_out() == 1 ? "was" : "were");
   fmt::print("  loss now     {:.6f} nats per token\n  predicted    {:+.6f}  (first order)\n  measured     {:+.6f}\n",
              e.before, e.predicted, e.measured());
 }
@@ -92,13 +93,15 @@ int show(const ReviewArgs& args) {
   const Probe probe(review.session(), args.probe);
   const UpdateEffect effect = review.apply(u, probe, args.lr.value_or(u.lr));
   const Contributions from = review.contributions(u);
-  fmt::print("{}: steps {} to {}; {} uses of {} examples, {} tokens\n\n", bold(u.name, stdout), u.first, u.last,
-             grouped(from.uses), grouped(static_cast<int64_t>(from.by_example.size())), grouped(from.tokens));
+  const auto examples = static_cast<int64_t>(from.by_example.size());
+  fmt::print("{}: steps {} to {}; {} {} of {} {}, {} tokens\n\n", bold(u.name, stdout), u.first, u.last,
+             grouped(from.uses), noun(from.uses, "use"), grouped(examples), noun(examples, "example"),
+             grouped(from.tokens));
   print_blocks(review.session(), u, effect);
   print_effect(effect, probe);
   if (!from.kept_out.empty())
-    fmt::print("\n{} of the documents are kept out by now: the update can only be rejected\n",
-               grouped(static_cast<int64_t>(from.kept_out.size())));
+    fmt::print("\n{} of the documents {} kept out by now: the update can only be rejected\n",
+               grouped(static_cast<int64_t>(from.kept_out.size())), are(static_cast<int64_t>(from.kept_out.size())));
   print_counts("source", from.by_source);
   print_counts("rule", from.by_rule);
   print_counts("example", from.by_example);

@@ -90,9 +90,12 @@ int validate(const ConfigArgs& args) {
   const uint64_t checkpoint = parameters * 4 * (c.optim.kind == "sgd" ? (c.optim.momentum > 0 ? 2 : 1) : 3);
   const uint64_t available = require(free_bytes(place));
   fmt::print("configuration  {}\n", args.path);
-  if (policy) fmt::print("policy         {}, {} rules\n", policy->policy().id(), policy->policy().rules.size());
-  fmt::print("model          {} parameters, {} blocks\n", grouped(static_cast<int64_t>(parameters)),
-             planned_blocks(c).blocks());
+  if (policy)
+    fmt::print("policy         {}, {} {}\n", policy->policy().id(), policy->policy().rules.size(),
+               noun(static_cast<int64_t>(policy->policy().rules.size()), "rule"));
+  const int blocks = planned_blocks(c).blocks();
+  fmt::print("model          {} parameters, {} {}\n", grouped(static_cast<int64_t>(parameters)), blocks,
+             noun(blocks, "block"));
   fmt::print("checkpoint     {}; {} free in {}\n", human_bytes(checkpoint), human_bytes(available), place);
   if (available < checkpoint * static_cast<uint64_t>(c.save.keep_last + 1))
     throw Failure(exit_resource, fmt::format("{} has room for fewer than save.keep_last + 1 = {} checkpoints", place,
@@ -140,9 +143,9 @@ int eval(const ConfigArgs& args, const std::string& checkpoint) {
   const EvalResult result =
       session.evaluator->run(*model, session.backend, [&](int32_t d) { return session.governance->keep(d); });
   if (result.all.tokens == 0) {
-    throw Failure(exit_data, result.kept_out > 0
-                                 ? fmt::format("no validation document is left: {} are kept out", result.kept_out)
-                                 : "there are no validation documents");
+    throw Failure(exit_data, result.kept_out > 0 ? fmt::format("no validation document is left: {} {} kept out",
+                                                               result.kept_out, are(result.kept_out))
+                                                 : "there are no validation documents");
   }
   std::vector<std::vector<std::string>> rows = {{"source", "tokens", "loss", "perplexity"}};
   for (const auto& source : result.sources)
@@ -155,7 +158,8 @@ int eval(const ConfigArgs& args, const std::string& checkpoint) {
                     fmt::format("{:.1f}", std::exp(*session.unigram))});
   fmt::print("{} at step {}; loss in nats per token of the validation split\n\n{}", folder, state.step, table(rows));
   if (result.kept_out > 0)
-    fmt::print("\n{} validation documents are kept out and were not looked at\n", grouped(result.kept_out));
+    fmt::print("\n{} validation {} {} kept out and {} not looked at\n", grouped(result.kept_out),
+               noun(result.kept_out, "document"), are(result.kept_out), result.kept_out == 1 ? "was" : "were");
   return exit_ok;
 }
 

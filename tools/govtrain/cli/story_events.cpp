@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "tools/govtrain/io/human.h"
+
 namespace govtrain {
 namespace {
 
@@ -61,7 +63,8 @@ std::string device_text(const json& r) {
 std::string policy_text(const json& r) {
   if (r.contains("part") && r.contains("text"))
     return fmt::format("{}, part {} of its text", member(r, "id"), r.at("part").dump());
-  return fmt::format("{} with {} entries", member(r, "id"), r.value("rules", json::array()).size()) +
+  const auto entries = static_cast<int64_t>(r.value("rules", json::array()).size());
+  return fmt::format("{} with {} {}", member(r, "id"), entries, noun(entries, "entry")) +
          (r.contains("step") ? "; " + members(r, {"id", "name", "version", "rules", "text", "parts"}) : "");
 }
 
@@ -76,9 +79,9 @@ std::string ckpt_text(const json& r) {
 
 std::string eval_text(const json& r) {
   const int64_t out = r.value("kept_out", int64_t{0});
-  if (!r.contains("loss")) return fmt::format("no validation document is left: {} are kept out", out);
+  if (!r.contains("loss")) return fmt::format("no validation document is left: {} {} kept out", out, are(out));
   std::string text = fmt::format("validation loss {:.4f}", r.value("loss", 0.0));
-  if (out > 0) text += fmt::format(", {} documents kept out", out);
+  if (out > 0) text += fmt::format(", {} {} kept out", out, noun(out, "document"));
   if (!r.contains("by_source") || !r.at("by_source").is_object()) return text;
   std::string by;
   for (const auto& [name, loss] : r.at("by_source").items()) {
@@ -120,7 +123,7 @@ std::string dated_text(const json& r) {
     text += "for a later day " + value_text(r.at("pending")) + "; ";
   if (r.contains("problem")) return text + members(r, {"day", "rules", "due", "entries", "pending"});
   const json documents = r.value("documents", json::array());
-  return text + fmt::format("{} documents", documents.size()) +
+  return text + fmt::format("{} {}", documents.size(), noun(static_cast<int64_t>(documents.size()), "document")) +
          (r.contains("part") ? fmt::format(" (part {})", r.at("part").dump()) : "");
 }
 

@@ -10,6 +10,7 @@
 #include "tools/govtrain/data/format.h"
 #include "tools/govtrain/data/input.h"
 #include "tools/govtrain/data/shards.h"
+#include "tools/govtrain/io/human.h"
 
 namespace govtrain {
 
@@ -253,10 +254,11 @@ Result<PrepareReport> prepare(FileSystem& fs, const PrepareOptions& options, con
 
 std::string describe(const PrepareReport& r) {
   std::string out = fmt::format(
-      "data cache {}: {} ({})\n{} records: {} excluded, {} duplicates joined, {} too short; {} documents ({} train, {} "
+      "data cache {}: {} ({})\n{} {}: {} excluded, {} {} joined, {} too short; {} {} ({} train, {} "
       "validation), {} tokens",
-      r.hit ? "hit" : "miss", r.key, r.folder, r.records, r.excluded, r.duplicates, r.too_short, r.documents,
-      r.train_documents, r.documents - r.train_documents, r.tokens);
+      r.hit ? "hit" : "miss", r.key, r.folder, r.records, noun(r.records, "record"), r.excluded, r.duplicates,
+      noun(r.duplicates, "duplicate"), r.too_short, r.documents, noun(r.documents, "document"), r.train_documents,
+      r.documents - r.train_documents, r.tokens);
   for (const std::string& note : r.notes) out += "\nnote: " + note;
   return out;
 }

@@ -50,6 +50,15 @@ std::string grouped(int64_t n) {
   return out;
 }
 
+std::string noun(int64_t n, std::string_view one) {
+  std::string text(one);
+  if (n == 1) return text;
+  const bool y = text.size() > 1 && text.back() == 'y' &&
+                 std::string_view("aeiou").find(text[text.size() - 2]) == std::string_view::npos;
+  if (y) return text.substr(0, text.size() - 1) + "ies";
+  return text + (text.back() == 's' ? "es" : "s");
+}
+
 std::string printable(std::string_view text) {
   constexpr std::string_view replacement = "\xef\xbf\xbd";
   std::string out;

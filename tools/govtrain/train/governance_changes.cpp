@@ -22,6 +22,11 @@ bool narrower(const Decision& before, const Decision& after) {
   return false;
 }
 
+std::string documents_are(const std::vector<std::string>& documents) {
+  const auto n = static_cast<int64_t>(documents.size());
+  return fmt::format("{} {} {}", n, noun(n, "document"), are(n));
+}
+
 }  // namespace
 
 Scheduler Governance::scheduler() const {
@@ -126,10 +131,9 @@ void Governance::replace_policy(const SeenFile& seen) {
   }
   heads.front()["replaces"] = old_id;
   for (size_t i = 0; i + 1 < heads.size(); ++i) events_.push_back({"policy", heads[i], "", true});
-  const std::string text = fmt::format(
-      "step {} | policy {} replaces {}: {} documents are restricted, {} widened; what the start excluded "
-      "stays absent",
-      step, policy_.policy().id(), old_id, restricted.size(), widened.size());
+  const std::string text =
+      fmt::format("step {} | policy {} replaces {}: {} restricted, {} widened; what the start excluded stays absent",
+                  step, policy_.policy().id(), old_id, documents_are(restricted), widened.size());
   record("policy", heads.back(), {{"restricted", restricted}, {"widened", widened}}, text, true, heads.size() - 1);
   named_ = {};
   for (size_t p = 0; p < policy_.policy().profiles.size(); ++p) {
@@ -166,8 +170,8 @@ void Governance::advance_day(const Date& day, bool external) {
       if (rules.empty() && documents.empty()) return;
       const json head = {{"step", step}, {"day", day.text()}, {"rules", rules}};
       record(kind, head, {{"documents", documents}},
-             fmt::format("step {} | {}: {} {}; {} documents change", step, day.text(), join(rules), what,
-                         documents.size()),
+             fmt::format("step {} | {}: {} {}; {} {}", step, day.text(), join(rules), what, documents.size(),
+                         documents.size() == 1 ? "document changes" : "documents change"),
              external);
     };
     tell("expire", "expired", closed, restricted);
@@ -184,8 +188,8 @@ void Governance::advance_day(const Date& day, bool external) {
   if (due.empty()) return;
   const std::vector<std::string> documents = keep_out(due);
   record("revoke", {{"step", step}, {"day", day.text()}}, {{"due", due}, {"documents", documents}},
-         fmt::format("step {} | {}: {} revocations take effect; {} documents are kept out from now on", step,
-                     day.text(), due.size(), documents.size()),
+         fmt::format("step {} | {}: {} {}; {} kept out from now on", step, day.text(), due.size(),
+                     due.size() == 1 ? "revocation takes effect" : "revocations take effect", documents_are(documents)),
          external);
 }
 
@@ -232,8 +236,8 @@ void Governance::revoke(const SeenFile& seen) {
   if (same) return;
   const std::vector<std::string> documents = keep_out(entries);
   record("revoke", head, {{"entries", entries}, {"pending", later}, {"documents", documents}},
-         fmt::format("step {} | {} revocations: {} documents are kept out from now on; {} for a later day", step,
-                     entries.size(), documents.size(), later.size()),
+         fmt::format("step {} | {} {}: {} kept out from now on; {} for a later day", step, entries.size(),
+                     noun(static_cast<int64_t>(entries.size()), "revocation"), documents_are(documents), later.size()),
          true);
 }
 

@@ -208,7 +208,8 @@ void Loop::evaluate() {
   if (last_eval_->kept_out > 0) record["kept_out"] = last_eval_->kept_out;
   if (last_eval_->all.tokens == 0) {
     if (log_) require(log_->control("eval", std::move(record)));
-    return say(fmt::format("step {} | no validation document is left: {} are kept out", step_, last_eval_->kept_out));
+    return say(fmt::format("step {} | no validation document is left: {} {} kept out", step_, last_eval_->kept_out,
+                           are(last_eval_->kept_out)));
   }
   std::vector<std::pair<std::string, double>> values = {{"val/loss", last_eval_->all.loss()}};
   json by = json::object();
@@ -218,7 +219,8 @@ void Loop::evaluate() {
     by[source.name] = source.loss();
     text += fmt::format(" {} {:.3f}", source.name, source.loss());
   }
-  if (last_eval_->kept_out > 0) text += fmt::format(" | {} documents are kept out", last_eval_->kept_out);
+  const int64_t out = last_eval_->kept_out;
+  if (out > 0) text += fmt::format(" | {} {} {} kept out", out, noun(out, "document"), are(out));
   require(metrics_.log(step_, values));
   record["loss"] = last_eval_->all.loss();
   record["by_source"] = std::move(by);
@@ -274,8 +276,9 @@ void Loop::finish() {
     require(log_->control("end", {{"step", step_}, {"tokens", tokens_}}));
     require(log_->flush());
   }
-  std::string text = fmt::format("\ndone in {}: {} steps, {} tokens\n", human_duration(seconds_since(started_)),
-                                 step_ - started_step_, human_count(static_cast<double>(tokens_)));
+  std::string text =
+      fmt::format("\ndone in {}: {} {}, {} tokens\n", human_duration(seconds_since(started_)), step_ - started_step_,
+                  noun(step_ - started_step_, "step"), human_count(static_cast<double>(tokens_)));
   if (last_eval_ && last_eval_->all.tokens > 0) {
     text += fmt::format("validation loss {:.4f} nats/token", last_eval_->all.loss());
     if (s_.unigram) text += fmt::format(", a unigram model has {:.4f}", *s_.unigram);

@@ -79,9 +79,10 @@ std::string data_table(const Session& s, Prospects& prospects) {
   const auto row = [&](const Governance::Share& share) {
     const Prospect prospect = prospects.of(share);
     const int64_t now = open_blocks(prospect.weights);
-    out += fmt::format("    {:<34} {:<18} {:>7} {:>9}   {} of {} blocks", share.value.substr(0, 34),
+    out += fmt::format("    {:<34} {:<18} {:>7} {:>9}   {} of {} {}", share.value.substr(0, 34),
                        share.profile.substr(0, 18), grouped(share.documents),
-                       human_count(static_cast<double>(share.tokens)), now, blocks.size());
+                       human_count(static_cast<double>(share.tokens)), now, blocks.size(),
+                       noun(static_cast<int64_t>(blocks.size()), "block"));
     if (prospect.least < now) out += fmt::format(", may fall to {}", prospect.least);
     if (prospect.most > now) out += fmt::format(", may rise to {}", prospect.most);
     out += "\n";
@@ -175,17 +176,17 @@ std::string plan_text(const Session& s, const PlanCosts& costs, int64_t first_st
   const TransformerConfig& m = s.model->config();
   const int64_t left = c.train.steps - first_step;
   const double rows = static_cast<double>(s.sampler->rows_per_epoch());
-  std::string out = fmt::format("{} | {} | {} threads, {} {}\n\n", version_line(), c.run.name, thread_count(),
-                                s.backend.name(), s.backend.instruction_set());
+  std::string out = fmt::format("{} | {} | {} {}, {} {}\n\n", version_line(), c.run.name, thread_count(),
+                                noun(thread_count(), "thread"), s.backend.name(), s.backend.instruction_set());
   out += fmt::format("data    {}\n", describe(s.prepared));
   Prospects prospects(s, first_step == 0);
   out += data_table(s, prospects);
   if (s.classifier) out += fmt::format("classes {}\n", s.classifier->classification().id());
   out += fmt::format("policy  {} on {}\n", s.policy.policy().id(), s.date.text());
-  out += fmt::format(
-      "model   {} parameters: {} layers, width {}, {} heads, {}, {}, {}, {} head, context {}, vocabulary {}\n",
-      human_count(static_cast<double>(s.model->parameters().elements())), m.layers, m.width, m.heads, name(m.norm),
-      name(m.positions), name(m.mlp), m.tied_head ? "tied" : "untied", m.context, m.vocab);
+  out += fmt::format("model   {} parameters: {} {}, width {}, {} {}, {}, {}, {}, {} head, context {}, vocabulary {}\n",
+                     human_count(static_cast<double>(s.model->parameters().elements())), m.layers,
+                     noun(m.layers, "layer"), m.width, m.heads, noun(m.heads, "head"), name(m.norm), name(m.positions),
+                     name(m.mlp), m.tied_head ? "tied" : "untied", m.context, m.vocab);
   out += model_table(s, prospects, first_step == 0);
   const double tokens = static_cast<double>(left) * static_cast<double>(c.train.tokens_per_step);
   out += fmt::format("steps   {} of up to {} tokens: {} tokens, {:.1f} epochs of {}\n", left,

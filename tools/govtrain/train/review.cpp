@@ -256,8 +256,8 @@ std::string Review::approve(const PendingUpdate& update, const UpdateEffect& eff
   }
   const Contributions from = contributions(update);
   if (!from.kept_out.empty()) {
-    throw Failure(exit_usage, fmt::format("{} holds gradients of {} documents that are kept out by now, the first of "
-                                          "them {}; they cannot be taken out of the sum: reject it",
+    throw Failure(exit_usage, fmt::format("{} holds gradients of documents that are kept out by now, {} in all, the "
+                                          "first {}; they cannot be taken out of the sum: reject it",
                                           update.name, from.kept_out.size(), from.kept_out.front()));
   }
   json r = record(update, from, decision);

@@ -221,7 +221,8 @@ std::string effect_table(const Session& s, const EvalResult& result) {
     if (taught.size() > 30) {
       size_t count = 0;
       for (const float w : share.weights) count += w != 0 ? 1 : 0;
-      taught = fmt::format("{} of {} blocks", count, share.weights.size());
+      taught = fmt::format("{} of {} {}", count, share.weights.size(),
+                           noun(static_cast<int64_t>(share.weights.size()), "block"));
     }
     if (taught.empty()) taught = "nothing";
     std::string loss = "-";
@@ -231,7 +232,8 @@ std::string effect_table(const Session& s, const EvalResult& result) {
     out += fmt::format("  {:<36} {:>9}   {:<30} {:>10}\n", share.value.substr(0, 36),
                        human_count(static_cast<double>(share.tokens)), taught, loss);
   }
-  return out + fmt::format("  {:<36} {:>9}   {:<30} {:>10}\n", fmt::format("excluded: {} records", s.prepared.excluded),
+  return out + fmt::format("  {:<36} {:>9}   {:<30} {:>10}\n",
+                           fmt::format("excluded: {} {}", s.prepared.excluded, noun(s.prepared.excluded, "record")),
                            "-", "nothing", "-");
 }
 
