@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "tools/govtrain/train/record_size.h"
 
 namespace govtrain {
 
@@ -86,6 +87,10 @@ std::vector<uint8_t> Governance::admitted() const {
   std::vector<uint8_t> admitted;
   for (const DocumentFacts& facts : facts_) admitted.push_back(widest.resolve(facts, date_).excluded ? 0 : 1);
   return admitted;
+}
+
+std::optional<std::string> Governance::too_large_record(const BoundPolicy& policy) const {
+  return govtrain::too_large_record(policy, date_, facts_, labels_);
 }
 
 RouteTable Governance::table(const std::vector<Example>& examples) {

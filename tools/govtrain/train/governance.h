@@ -57,6 +57,11 @@ class Governance {
   // it is next used. Throws Error for `none`, an unknown name, and anything but B finite weights.
   void change_profile(const std::string& name, const std::vector<float>& weights);
 
+  // What is too large for the log under that policy, for the documents of the run (record_size.h).
+  std::optional<std::string> too_large_record(const BoundPolicy& policy) const;
+  // From now on a newer policy under which something is, is refused.
+  void refuse_too_large_records() { logged_ = true; }
+
   // What resuming needs, for TrainerState::parts["governance"]; restore() throws Error when it does not fit.
   nlohmann::json state() const;
   void restore(const nlohmann::json& state);
@@ -107,6 +112,7 @@ class Governance {
   std::vector<Revocation> pending_;  // revocations of a later day, as the list says now
   Scheduler scheduler_;
   std::vector<DocumentFacts> facts_;
+  bool logged_ = false;
   uint64_t generation_ = 1;                  // of the rules and weights
   mutable std::vector<Decision> decisions_;  // as of decided_
   mutable std::vector<uint64_t> decided_;    // generation of each decision

@@ -109,6 +109,9 @@ void Governance::replace_policy(const SeenFile& seen) {
         "'adaptation', 'controller' and 'entropy', with the list of profiles, cannot change while a run trains");
   std::optional<BoundPolicy> bound = BoundPolicy::bind(*policy, policy_.block_map(), diagnostics);
   if (!bound) return refuse(diagnostics.render());
+  if (logged_) {
+    if (const auto problem = too_large_record(*bound)) return refuse(*problem);
+  }
 
   std::vector<Decision> before;
   for (size_t d = 0; d < facts_.size(); ++d) before.push_back(decision(static_cast<int32_t>(d)));

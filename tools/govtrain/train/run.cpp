@@ -7,6 +7,7 @@
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/train/loop.h"
 #include "tools/govtrain/train/plan.h"
+#include "tools/govtrain/train/record_size.h"
 #include "tools/govtrain/train/resume.h"
 #include "tools/govtrain/train/run_head.h"
 #include "tools/govtrain/train/session.h"

@@ -6,7 +6,6 @@
 #include <set>
 
 #include "core/hash.h"
-#include "lineage/tiles.h"
 #include "tools/govtrain/base/build_info.h"
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/classify/classification_of.h"
@@ -71,27 +70,6 @@ std::vector<json> block_records(const Session& s) {
     out.push_back({{"first", b}, {"blocks", block_list(s, b, std::min(count, b + blocks_per_record))}});
   }
   return out;
-}
-
-void check_record_size(const Session& s) {
-  size_t present = 0, text = 0;
-  const size_t count = s.blocks.names.size();
-  for (size_t d = 0; d < s.dataset.documents().size(); ++d) {
-    const Decision& decision = s.governance->decision(static_cast<int32_t>(d));
-    const auto zeros = std::count(decision.weights.begin(), decision.weights.end(), 0.0f);
-    present = std::max(present, count - static_cast<size_t>(zeros));
-    const DocumentLabel& label = s.governance->label(static_cast<int32_t>(d));
-    text = std::max(text, decision.profile.size() + label.cls.size() + label.clv.value_or("").size());
-  }
-  // Sparse records hold rules for every block, weights and norms for the admitted ones only.
-  const size_t key = count < sparse_blocks ? 0 : 3 + std::to_string(count).size();
-  const size_t whole = largest_example_leaf(count, text + 200);
-  const size_t leaf = count < sparse_blocks ? whole : whole - (count - present) * (32 + 2 * key);
-  if (leaf <= max_entry_bytes) return;
-  throw Failure(exit_usage,
-                fmt::format("{} blocks, of which a document may teach {}, can need {} bytes in a record of the "
-                            "log, which holds {}; form fewer blocks, or set lineage.enabled=false",
-                            count, present, leaf, max_entry_bytes));
 }
 
 json classes_record(const Session& s) {

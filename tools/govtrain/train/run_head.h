@@ -21,8 +21,6 @@ inline constexpr const char* device_part = "device";
 nlohmann::json device_record(const Session& session);
 // Names and elements of the blocks when they do not fit into the run record: "first" and "blocks" each.
 std::vector<nlohmann::json> block_records(const Session& session);
-// Throws Failure when a record of this many blocks could exceed what an entry of the log can hold.
-void check_record_size(const Session& session);
 // Id, SHA-256, and canonical text of the classification, and what the headers of its models say. REQUIRES: there is
 // one.
 nlohmann::json classes_record(const Session& session);
