@@ -1,6 +1,6 @@
 // One training step: forward, routed backward, clip per block, optimizer. The batch may be cut into micro-batches; the
 // result has the same bits. The host waits for the device once, for losses and norms together, before the update that
-// depends on them; once more where what is withheld is clipped, and after each forward pass whose losses complete a
+// depends on them; once more where what is withheld is kept, and after each forward pass whose losses complete a
 // route. When step() returns the update may still be under way. What nobody is admitted to is skipped (skip_plan.h),
 // which changes no bit either. Knows no files, no log, no policy: the route table is an argument.
 #pragma once
