@@ -74,7 +74,7 @@ AdaptationEngine::Step AdaptationEngine::change(const std::vector<double>& entro
 }
 
 std::optional<AdaptationEngine::Step> AdaptationEngine::observe(const std::vector<double>& entropies) {
-  if (!state_.started) return change(entropies, 0);
+  if (!state_.started) return spec_.mode == AdaptMode::on ? std::optional(change(entropies, 0)) : std::nullopt;
   ++state_.waited;
   if (spec_.mode != AdaptMode::on || state_.waited < spec_.wait) return std::nullopt;
   const double target = adaptation_target(spec_, stratification(spec_, entropies));

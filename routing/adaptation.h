@@ -44,9 +44,10 @@ class AdaptationEngine {
     nlohmann::json record;  // payload of the `adapt` record, without step and probe
     std::vector<ProfileChange> changes;
   };
-  // One measurement: an entropy for each stage, from the input on. The first one puts the broad weights into force. A
-  // later one moves the position if the mode is `on`, `wait` measurements have passed, and the target is further away
-  // than the dead band or is an end. Nothing when nothing changes.
+  // One measurement: an entropy for each stage, from the input on. The first one in mode `on` puts the broad weights
+  // into force; until then the profile has its own. A later one moves the position if the mode is `on`, `wait`
+  // measurements have passed, and the target is further away than the dead band or is an end. Nothing when nothing
+  // changes.
   std::optional<Step> observe(const std::vector<double>& entropies);
 
   const AdaptationState& state() const { return state_; }

@@ -12,8 +12,8 @@
 
 namespace govtrain {
 
-// on: measures and changes. frozen: keeps the weights that it has reached. off: the section has no effect, every
-// profile has its own weights.
+// on: measures and changes. frozen: keeps the weights that it has reached; where nothing was reached, a profile's own.
+// off: the section has no effect, every profile has its own weights.
 enum class AdaptMode { off, frozen, on };
 const char* name(AdaptMode mode);
 

@@ -47,6 +47,9 @@ class Controller {
   std::optional<ControllerProposal> evaluate(double protected_loss, const BoundPolicy& policy);
   // Forgets the window and the last loss, as at the start: the next evaluation is not comparable with the last one.
   void restart();
+  // The number of the next proposal, where others have gone before.
+  void number_from(int64_t id) { next_id_ = id; }
+  int64_t next_id() const { return next_id_; }
   // True when one of the patterns of `protect` names the group.
   bool protects(const std::string& group) const;
 

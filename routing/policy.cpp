@@ -125,6 +125,14 @@ std::string Policy::canonical() const {
   return "{" + join(parts) + "}";
 }
 
+std::string Policy::unswitched() const {
+  Policy out = *this;
+  out.version.clear();
+  if (out.adaptation) out.adaptation->mode = AdaptMode::on;
+  if (out.controller) out.controller->mode = AdaptMode::on;
+  return out.canonical();
+}
+
 std::string Policy::id() const { return name + "@" + hex(sha256(canonical())).substr(0, 8); }
 
 std::optional<Date> Policy::next_change(const Date& day) const {

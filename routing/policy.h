@@ -69,6 +69,9 @@ class Policy {
   // The whole policy with its exclusion lists as one line of flow YAML (which is JSON): independent of comments,
   // layout and files; parse() of it gives the same policy and the same id.
   std::string canonical() const;
+  // canonical() as it would be with another version and other modes of `adaptation` and `controller`: the same for two
+  // policies of which one only switches the other.
+  std::string unswitched() const;
   // name@first 8 hex digits of SHA-256(canonical()).
   std::string id() const;
   // [0] default, then the rules, the privacy classes, 'privacy unlisted' (if there are classes), the exclusions,

@@ -33,13 +33,10 @@ std::vector<ProfileEnd> profile_ends(const BoundPolicy& bound) {
   const Policy& p = bound.policy();
   const auto name = [&](int profile) { return p.profiles[static_cast<size_t>(profile)].name; };
   std::vector<ProfileEnd> out;
-  if (p.adaptation && p.adaptation->mode != AdaptMode::off) {
+  if (p.adaptation && p.adaptation->mode == AdaptMode::on) {
     for (const AdaptationSpec::Entry& e : p.adaptation->profiles) {
-      const bool frozen = p.adaptation->mode == AdaptMode::frozen;
       out.push_back({e.profile, bound.stated_weights(e.broad), "adaptation",
-                     fmt::format("{} {} {}", name(e.profile), frozen ? "stays at" : "adapts, broad end", name(e.broad)),
-                     e.at});
-      if (frozen) continue;
+                     fmt::format("{} adapts, broad end {}", name(e.profile), name(e.broad)), e.at});
       out.push_back({e.profile, bound.stated_weights(e.profile), "adaptation",
                      fmt::format("{} adapts, narrow end its own", name(e.profile)), e.at});
     }
@@ -65,7 +62,7 @@ std::vector<ProfileEnd> profile_ends(const BoundPolicy& bound) {
 BoundPolicy at_start(const BoundPolicy& bound) {
   BoundPolicy out = bound;
   const auto& adaptation = bound.policy().adaptation;
-  if (!adaptation || adaptation->mode == AdaptMode::off) return out;
+  if (!adaptation || adaptation->mode != AdaptMode::on) return out;
   for (const AdaptationSpec::Entry& e : adaptation->profiles) out.set_weights(e.profile, bound.stated_weights(e.broad));
   return out;
 }

@@ -17,8 +17,8 @@ struct ProfileEnd {
 };
 
 // In the order of the policy's sections: the broad and the narrow end of what adapts, floor and ceiling of what the
-// controller may change, then where each entry of the schedule leads. A section that is off has none; one that is
-// frozen has only the end that it starts from.
+// controller may change, then where each entry of the schedule leads. A section that is off or
+// frozen has none.
 std::vector<ProfileEnd> profile_ends(const BoundPolicy& bound);
 
 // With the weights that a run begins with: what adapts begins at its broad end.

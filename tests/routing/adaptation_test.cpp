@@ -117,10 +117,11 @@ TEST_CASE("an end is reached through the dead band; frozen keeps, wait waits") {
   CHECK(engine.state().position == 1);
 
   AdaptationEngine frozen(adaptive("mode: frozen"));
-  const auto begun = frozen.observe(with_spread(0));
-  REQUIRE(begun);
-  CHECK(begun->changes.at(0).after == std::vector<float>(6, 1.0F));
   for (int i = 0; i < 5; ++i) CHECK_FALSE(frozen.observe(with_spread(1)));
+  CHECK_FALSE(frozen.state().started);
+  frozen.restore({0.25, 0, true});
+  for (int i = 0; i < 5; ++i) CHECK_FALSE(frozen.observe(with_spread(1)));
+  CHECK(frozen.state().position == 0.25);
 
   AdaptationEngine waits(adaptive("wait: 3, full: 0.5"));
   waits.observe(with_spread(0));

@@ -46,6 +46,12 @@ inline std::vector<nlohmann::json> records(const TinyRun::Log& log, const std::s
   return out;
 }
 
+// Of a record as records() gives it.
+inline nlohmann::json payload_of(nlohmann::json record) {
+  for (const char* key : {"k", "v"}) record.erase(key);
+  return record;
+}
+
 inline void check_same(const TinyRun& tiny, const std::string& a, const std::string& b) {
   for (const char* file : {"model.safetensors", "optimizer.safetensors"}) {
     CHECK(tiny.final_sha256(a, file) == tiny.final_sha256(b, file));

@@ -1,5 +1,5 @@
 // `proposals`: how people decide on what the meta-controller of a run proposes. Reads the log, writes verdicts into the
-// run folder; changes no weights itself.
+// run folder, or, when the run is complete, rejections into its log; changes no weights itself.
 #include <fmt/format.h>
 
 #include <memory>
@@ -38,13 +38,16 @@ std::shared_ptr<ProposalArgs> add_args(CLI::App& app, bool one) {
   return args;
 }
 
-std::string outcome(const ProposalArgs& args, const RecordedChanges& log, const json& proposal) {
+std::string outcome(const ProposalArgs& args, const RecordedChanges& log, const RecordedChange& change) {
+  const json& proposal = change.record.payload;
   const int64_t id = proposal.at("id");
   if (const auto verdict = log.verdicts.find(id); verdict != log.verdicts.end()) return verdict->second;
   if (proposal.at("outcome") != "pending") return proposal.at("outcome");
+  // What the run did not take in before it ended never will be.
   const auto verdict = read_verdict(real_file_system(), args.run, proposal);
-  if (!verdict) return "pending";
-  return verdict->approved ? "approved, from the next checkpoint on" : "rejected, from the next checkpoint on";
+  if (verdict && !run_is_complete(real_file_system(), args.run))
+    return verdict->approved ? "approved, from the next checkpoint on" : "rejected, from the next checkpoint on";
+  return stale(log, change) ? "stale" : "pending";
 }
 
 int list(const ProposalArgs& args) {
@@ -52,15 +55,15 @@ int list(const ProposalArgs& args) {
   for (const RecordedChange& p : log.proposals) {
     const json& record = p.record.payload;
     fmt::print("{:>4}  step {:>6}  {:<20} {}\n", record.at("id").get<int64_t>(), p.step,
-               record.at("profile").get<std::string>(), outcome(args, log, record));
+               record.at("profile").get<std::string>(), outcome(args, log, p));
   }
   fmt::print("{} {}\n", log.proposals.size(), noun(static_cast<int64_t>(log.proposals.size()), "proposal"));
   return exit_ok;
 }
 
-const json& find(const ProposalArgs& args, const RecordedChanges& log) {
+const RecordedChange& find(const ProposalArgs& args, const RecordedChanges& log) {
   for (const RecordedChange& p : log.proposals) {
-    if (p.record.payload.at("id") == args.id) return p.record.payload;
+    if (p.record.payload.at("id") == args.id) return p;
   }
   throw Failure(exit_usage, fmt::format("there is no proposal {}; 'govtrain proposals list {}' shows all {}", args.id,
                                         args.run, log.proposals.size()));
@@ -68,8 +71,10 @@ const json& find(const ProposalArgs& args, const RecordedChanges& log) {
 
 int show(const ProposalArgs& args) {
   const RecordedChanges log = read_recorded_changes(real_file_system(), args.run);
-  const json& p = find(args, log);
-  fmt::print("proposal {} for profile {}: {}\n", args.id, p.at("profile").get<std::string>(), outcome(args, log, p));
+  const RecordedChange& found = find(args, log);
+  const json& p = found.record.payload;
+  fmt::print("proposal {} for profile {}: {}\n", args.id, p.at("profile").get<std::string>(),
+             outcome(args, log, found));
   std::string changes;
   for (const json& change : p.at("evidence").at("loss_change"))
     changes += fmt::format("{}{:+.5f}", changes.empty() ? "" : ", ", change.get<double>());
@@ -84,18 +89,24 @@ int show(const ProposalArgs& args) {
 
 int decide(const ProposalArgs& args, bool approve) {
   const RecordedChanges log = read_recorded_changes(real_file_system(), args.run);
-  const json& proposal = find(args, log);
+  const RecordedChange& proposal = find(args, log);
   const std::string now = outcome(args, log, proposal);
-  if (now != "pending") throw Failure(exit_usage, fmt::format("proposal {} is decided: {}", args.id, now));
-  require(write_verdict(real_file_system(), args.run, proposal, {approve, args.reason}));
-  fmt::print("proposal {} is {}; the run takes that in with its next checkpoint\n", args.id,
-             approve ? "approved" : "rejected");
+  if (now != "pending" && now != "stale")
+    throw Failure(exit_usage, fmt::format("proposal {} is decided: {}", args.id, now));
+  if (const auto why = stale(log, proposal); approve && why) {
+    throw Failure(exit_usage, fmt::format("proposal {} is stale, and can only be rejected: {}", args.id, *why));
+  }
+  const bool logged = decide_proposal(real_file_system(), args.run, proposal.record.payload, {approve, args.reason});
+  fmt::print(
+      "proposal {} is {}; {}\n", args.id, approve ? "approved" : "rejected",
+      logged ? "the run is complete, and its log says so now" : "the run takes that in with its next checkpoint");
   return exit_ok;
 }
 
 Verb decision(const char* name, const char* summary, bool approve) {
   return {name, summary,
-          "The verdict lies in the run folder until the run saves a checkpoint; then it is in the log, and in force.",
+          "The verdict lies in the run folder until the run saves a checkpoint; then it is in the log, and in force. "
+          "Proposals of a complete run can only be rejected; that goes into its log at once.",
           [approve](CLI::App& app) {
             auto args = add_args(app, true);
             add_reason(app, args->reason);

@@ -5,9 +5,9 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "routing/glob.h"
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/train/checkpoint.h"
-#include "tools/govtrain/train/proposals.h"
 
 namespace govtrain {
 
@@ -50,67 +50,48 @@ Adapter::Adapter(FileSystem& fs, const RunConfig& config, const Dataset& dataset
   if (recorded_) check_replay();
 }
 
-void Adapter::check_replay() const {
-  const std::string& place = config_.adaptation.replay;
-  const auto fail = [&](const std::string& problem) {
-    throw Failure(exit_usage, fmt::format("adaptation.replay {}: {}", place, problem));
-  };
-  const Policy& policy = governance_.policy().policy();
-  if (recorded_->policies.empty()) fail("the log has no policy, so nothing in it could change");
-  const RecordedPolicy& first = recorded_->policies.front();
-  if (first.text != policy.canonical()) {
-    fail(fmt::format("its run began under the policy {}, this one under {}; expected the same policy, word for word",
-                     first.id, policy_id_));
-  }
-  if (recorded_->steps < config_.train.steps) {
-    fail(
-        fmt::format("the log ends with step {}, this run has {}: nobody would decide on profiles after that; expected "
-                    "the log of a run of at least as many steps",
-                    recorded_->steps, config_.train.steps));
-  }
-  if (policy.adaptation && policy.adaptation->mode == AdaptMode::on && !recorded_->adapts) {
-    fail("the log records no adaptation, not even its beginning; expected the log of a run that adapts");
-  }
-  for (const RecordedChange& change : recorded_->changes) {
-    if (change.policy == policy_id_) check_recorded_change(change);
-  }
-}
-
-void Adapter::check_recorded_change(const RecordedChange& change) const {
-  const auto fail = [&](const std::string& problem) {
-    throw Failure(exit_usage, fmt::format("adaptation.replay {}: entry {} ({}) is not carried out: {}",
-                                          config_.adaptation.replay, change.index, change.record.kind, problem));
-  };
-  if (change.policy != policy_id_) {
-    fail(fmt::format("its run was under the policy {} then, this one is under {}", change.policy, policy_id_));
-  }
-  for (const auto& [name, weights] : change.weights) {
-    if (const auto problem = outside_bounds(governance_.policy(), name, weights)) fail(*problem);
-  }
-}
-
 void Adapter::bind() {
   const BoundPolicy& policy = governance_.policy();
   policy_id_ = policy.policy().id();
   engine_.reset();
+  if (controller_) next_proposal_ = controller_->next_id();
   controller_.reset();
   pending_.clear();
   if (recorded_) return;
   const auto& [adaptation, controller] = std::tie(policy.policy().adaptation, policy.policy().controller);
   if (adaptation && adaptation->mode != AdaptMode::off) engine_.emplace(policy);
-  if (controller && controller->mode != AdaptMode::off) controller_.emplace(policy);
+  if (controller && controller->mode != AdaptMode::off) {
+    controller_.emplace(policy);
+    controller_->number_from(next_proposal_);
+  }
 }
 
 void Adapter::follow_policy() {
   if (governance_.policy().policy().id() == policy_id_) return;
+  const bool goes_on = governance_.switched();
+  const std::optional<AdaptationState> engine = engine_ ? std::optional(engine_->state()) : std::nullopt;
+  const json controller = controller_ ? controller_->state() : json();
+  std::vector<json> pending = std::move(pending_);
   bind();
-  if (const std::string problem = require_settings(); !problem.empty()) throw Failure(exit_usage, problem);
+  if (goes_on && engine_ && engine) engine_->restore(*engine);
+  if (goes_on && controller_ && !controller.is_null()) {
+    controller_->restore(controller);
+    pending_ = std::move(pending);
+  } else {
+    protected_tokens_ = 0;
+    drop(pending);
+  }
 }
 
 std::string Adapter::require_settings() const {
-  if (!controller_) return "";
+  const std::optional<ControllerSpec>& spec = governance_.policy().policy().controller;
+  const bool may_be_on = spec && (spec->mode != AdaptMode::off || config_.policy.watch);
+  if (recorded_ || !may_be_on) return "";
+  const auto protects = [&](const std::string& group) {
+    return std::any_of(spec->protect.begin(), spec->protect.end(), [&](const auto& p) { return glob_match(p, group); });
+  };
   const std::vector<std::string> groups = evaluator_.groups();
-  if (std::none_of(groups.begin(), groups.end(), [&](const auto& g) { return controller_->protects(g); })) {
+  if (std::none_of(groups.begin(), groups.end(), protects)) {
     return fmt::format("the policy {} has a 'controller' that protects none of the validation groups: {}", policy_id_,
                        join(groups));
   }
@@ -138,7 +119,8 @@ void Adapter::add_step(const StepResult& result) {
 
 std::vector<GovernanceEvent> Adapter::after(int64_t step, const EvalResult* validation) {
   follow_policy();
-  std::vector<GovernanceEvent> events;
+  std::vector<GovernanceEvent> events = std::exchange(dropped_, {});
+  for (GovernanceEvent& event : events) event.payload["step"] = step + 1;
   if (recorded_) replay(step, events);
   if (probe_ && step % config_.probe.every == 0) measure(step, events);
   if (controller_ && validation != nullptr) control(step, *validation, events);
@@ -228,51 +210,6 @@ void Adapter::control(int64_t step, const EvalResult& validation, std::vector<Go
   if (outcome == "applied") apply(step, proposal->change.profile, proposal->change.after, events);
 }
 
-void Adapter::replay(int64_t step, std::vector<GovernanceEvent>& events) {
-  const std::vector<Profile>& profiles = governance_.policy().policy().profiles;
-  for (const RecordedChange& change : recorded_->changes) {
-    if (change.step != step + 1) continue;
-    check_recorded_change(change);
-    json payload = change.record.payload;
-    payload["replayed"] = {{"origin", recorded_->origin}, {"entry", change.index}};
-    events.push_back({change.record.kind, std::move(payload),
-                      fmt::format("step {} | replayed: entry {} of {}", step, change.index, recorded_->origin), false});
-    for (const auto& [name, weights] : change.weights) {
-      const auto found = std::find_if(profiles.begin(), profiles.end(), [&](const auto& p) { return p.name == name; });
-      apply(step, static_cast<int>(found - profiles.begin()), weights, events);
-    }
-  }
-}
-
-std::vector<GovernanceEvent> Adapter::reviews(int64_t step) {
-  std::vector<GovernanceEvent> events;
-  for (size_t i = 0; i < pending_.size();) {
-    const std::optional<Verdict> verdict = read_verdict(fs_, config_.run.out, pending_[i]);
-    if (!verdict) {
-      ++i;
-      continue;
-    }
-    const json proposal = pending_[i];
-    pending_.erase(pending_.begin() + static_cast<ptrdiff_t>(i));
-    const std::string name = proposal.at("profile");
-    json record = {{"proposal", proposal.at("id")},
-                   {"profile", name},
-                   {"step", step + 1},
-                   {"after", proposal.at("after")},
-                   {"reason", verdict->reason}};
-    record["outcome"] = verdict->approved ? "applied" : "rejected";
-    events.push_back({"review", record,
-                      fmt::format("step {} | proposal {}: {}", step, proposal.at("id").get<int64_t>(),
-                                  verdict->approved ? "approved" : "rejected"),
-                      true});
-    if (!verdict->approved) continue;
-    const auto& profiles = governance_.policy().policy().profiles;
-    const auto found = std::find_if(profiles.begin(), profiles.end(), [&](const auto& p) { return p.name == name; });
-    apply(step, static_cast<int>(found - profiles.begin()), proposal.at("after"), events);
-  }
-  return events;
-}
-
 void Adapter::describe(TrainingState& state) const {
   state.loss_progress = losses_.progress();
   if (!measured_) return;
@@ -303,6 +240,7 @@ json Adapter::state() const {
     out["controller"] = controller_->state();
     out["protected_tokens"] = protected_tokens_;
   }
+  out["next_proposal"] = controller_ ? controller_->next_id() : next_proposal_;
   if (measured_) out["measured"] = {{"capacity", measured_->capacity}, {"drift", measured_->drift}};
   return out;
 }
@@ -323,6 +261,7 @@ void Adapter::restore(const json& state, const std::vector<NamedTensor>& referen
     std::vector<LossWindow::Step> losses;
     for (const json& s : state.at("losses")) losses.push_back({s.at(0), s.at(1)});
     losses_.restore(std::move(losses));
+    next_proposal_ = state.value("next_proposal", int64_t{1});
     if (state.at("policy") == policy_id_) {
       pending_ = state.at("pending").get<std::vector<json>>();
       if (engine_) {

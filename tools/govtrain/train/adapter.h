@@ -53,8 +53,11 @@ class Adapter {
   void restore(const nlohmann::json& state, const std::vector<NamedTensor>& reference);
 
  private:
-  void bind();           // to the policy in force
-  void follow_policy();  // the same, where it was replaced: what depends on it starts anew
+  void bind();  // to the policy in force
+  // The same, where it was replaced: what depends on it starts anew, or goes on where only modes were switched.
+  void follow_policy();
+  // Proposals that no verdict can reach any more; the events come with the next after().
+  void drop(const std::vector<nlohmann::json>& proposals);
   std::string require_settings() const;
   nlohmann::json settings() const;
   void measure(int64_t step, std::vector<GovernanceEvent>& events);
@@ -82,6 +85,8 @@ class Adapter {
   std::optional<ProbeMeasurement> measured_;
   std::vector<nlohmann::json> pending_;  // records of proposals that wait for a review
   std::vector<std::pair<std::string, double>> metrics_;
+  int64_t next_proposal_ = 1;  // while there is no controller
+  std::vector<GovernanceEvent> dropped_;
 };
 
 // Restores it from a checkpoint folder. Throws Error or Failure.

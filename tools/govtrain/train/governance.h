@@ -67,6 +67,9 @@ class Governance {
   void restore(const nlohmann::json& state);
 
   const BoundPolicy& policy() const { return policy_; }
+  // The last policy that replaced another one differs from it in its version and in modes of `adaptation` and
+  // `controller` only: what they had reached is kept, but by a section that is off now.
+  bool switched() const { return switched_; }
   const Date& date() const { return date_; }
   // As of now; not to be kept over begin_step() or change_profile().
   const Decision& decision(int32_t document) const;
@@ -91,6 +94,8 @@ class Governance {
 
   void invalidate() { ++generation_; }
   void replace_policy(const SeenFile& seen);
+  // What changed_ holds, without the profiles of sections that are off in `policy`.
+  std::map<std::string, std::vector<float>> kept_by(const Policy& policy) const;
   void advance_day(const Date& day, bool external);
   void revoke(const SeenFile& seen);
   // What `entries` name and nothing named before, as digests; they are kept out from now on.
@@ -121,6 +126,7 @@ class Governance {
   std::map<std::string, std::vector<float>> changed_;  // weights that are not the policy's
   int64_t step_ = 0;                                   // steps done, as of begin_step()
   std::vector<GovernanceEvent> events_;
+  bool switched_ = false;
 };
 
 }  // namespace govtrain

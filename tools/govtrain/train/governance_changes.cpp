@@ -27,6 +27,17 @@ std::string documents_are(const std::vector<std::string>& documents) {
   return fmt::format("{} {} {}", n, noun(n, "document"), are(n));
 }
 
+// The modes that differ, by section.
+json switched_modes(const Policy& before, const Policy& after) {
+  json out = json::object();
+  const auto tell = [&](const char* section, const auto& a, const auto& b) {
+    if (a && b && a->mode != b->mode) out[section] = {{"before", name(a->mode)}, {"after", name(b->mode)}};
+  };
+  tell("adaptation", before.adaptation, after.adaptation);
+  tell("controller", before.controller, after.controller);
+  return out;
+}
+
 }  // namespace
 
 Scheduler Governance::scheduler() const {
@@ -100,13 +111,14 @@ void Governance::replace_policy(const SeenFile& seen) {
     only.controller = p.controller;
     only.entropy = p.entropy;
     for (Profile& profile : only.profiles) profile.entries.clear();
-    return only.canonical();
+    return only.unswitched();
   };
   const bool sections =
       old.adaptation || old.controller || old.entropy || policy->adaptation || policy->controller || policy->entropy;
   if (sections && learned(*policy) != learned(old))
     return refuse(
-        "'adaptation', 'controller' and 'entropy', with the list of profiles, cannot change while a run trains");
+        "'adaptation' and 'controller' but for their modes, 'entropy', and the list of profiles cannot change while a "
+        "run trains");
   std::optional<BoundPolicy> bound = BoundPolicy::bind(*policy, policy_.block_map(), diagnostics);
   if (!bound) return refuse(diagnostics.render());
   if (logged_) {
@@ -115,10 +127,15 @@ void Governance::replace_policy(const SeenFile& seen) {
 
   std::vector<Decision> before;
   for (size_t d = 0; d < facts_.size(); ++d) before.push_back(decision(static_cast<int32_t>(d)));
+  const Policy in_file = Policy::parse("policy", file_text_, diagnostics).value();  // without the start's revocations
+  switched_ = in_file.unswitched() == policy->unswitched();
+  const json modes = switched_ ? switched_modes(in_file, *policy) : json();
+  const auto kept = switched_ ? kept_by(*policy) : decltype(changed_)();
   policy_ = std::move(*bound);
   file_text_ = seen.content.front();
-  scheduler_ = scheduler();
+  if (!switched_) scheduler_ = scheduler();
   changed_.clear();
+  for (const auto& [name, weights] : kept) change_profile(name, weights);
   invalidate();
   std::vector<std::string> restricted, widened;
   for (size_t d = 0; d < facts_.size(); ++d) {
@@ -133,10 +150,15 @@ void Governance::replace_policy(const SeenFile& seen) {
     head["seen"] = seen.sha256;
   }
   heads.front()["replaces"] = old_id;
+  if (switched_) heads.front()["switched"] = modes;
   for (size_t i = 0; i + 1 < heads.size(); ++i) events_.push_back({"policy", heads[i], "", true});
+  std::string what;
+  for (const auto& [section, mode] : modes.items())
+    what += fmt::format("{} goes from {} to {}; ", section, mode.at("before").get<std::string>(),
+                        mode.at("after").get<std::string>());
   const std::string text =
-      fmt::format("step {} | policy {} replaces {}: {} restricted, {} widened; what the start excluded stays absent",
-                  step, policy_.policy().id(), old_id, documents_are(restricted), widened.size());
+      fmt::format("step {} | policy {} replaces {}: {}{} restricted, {} widened; what the start excluded stays absent",
+                  step, policy_.policy().id(), old_id, what, documents_are(restricted), widened.size());
   record("policy", heads.back(), {{"restricted", restricted}, {"widened", widened}}, text, true, heads.size() - 1);
   named_ = {};
   for (size_t p = 0; p < policy_.policy().profiles.size(); ++p) {
@@ -145,6 +167,17 @@ void Governance::replace_policy(const SeenFile& seen) {
     events_.push_back(
         {"profile", {{"id", name}, {"step", step}, {"w", policy_.weights(static_cast<int>(p))}}, "", false});
   }
+}
+
+std::map<std::string, std::vector<float>> Governance::kept_by(const Policy& policy) const {
+  auto out = changed_;
+  const auto drop = [&](const auto& section) {
+    if (!section || section->mode != AdaptMode::off) return;
+    for (const auto& entry : section->profiles) out.erase(policy.profiles[static_cast<size_t>(entry.profile)].name);
+  };
+  drop(policy.adaptation);
+  drop(policy.controller);
+  return out;
 }
 
 void Governance::advance_day(const Date& day, bool external) {

@@ -38,7 +38,12 @@ void add_record(RecordedChanges& out, uint64_t index, const ControlRecord& recor
   if (record.kind == "run" || record.kind == "blocks") {
     for (const json& block : p.at("blocks")) out.blocks.push_back(block.at("name"));
   } else if (record.kind == "policy" && p.contains("text")) {
-    if (p.value("part", 0) == 0) out.policies.push_back({p.at("id"), "", {}});
+    if (p.value("part", 0) == 0) {
+      RecordedPolicy next{p.at("id"), "", {}};
+      // Where only modes were switched, the log states what was reached, not what the profiles have of their own.
+      if (p.contains("switched") && !out.policies.empty()) next.profiles = out.policies.back().profiles;
+      out.policies.push_back(std::move(next));
+    }
     add_policy_text(p, out.policies.back().text);
   } else if (record.kind == "profile" && !out.policies.empty()) {
     out.policies.back().profiles.try_emplace(p.at("id"), p.at("w").get<std::vector<float>>());
@@ -115,6 +120,19 @@ std::vector<std::string> check_recorded(const RecordedChanges& log) {
   for (const RecordedChange& change : log.proposals) check(change);
   for (const RecordedChange& change : log.changes) {
     if (change.record.kind != "proposal") check(change);
+  }
+  return out;
+}
+
+std::optional<std::string> stale(const RecordedChanges& log, const RecordedChange& proposal) {
+  const std::string profile = proposal.record.payload.at("profile");
+  std::optional<std::string> out;
+  for (const RecordedChange& change : log.changes) {
+    const auto weights = change.weights.find(profile);
+    if (change.index <= proposal.index || weights == change.weights.end()) continue;
+    out.reset();
+    if (json(weights->second) != proposal.record.payload.at("before"))
+      out = fmt::format("the profile {} has had other weights since step {}", profile, change.step);
   }
   return out;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,9 @@ BoundPolicy bind_recorded(const RecordedPolicy& policy, const std::vector<std::s
 RecordedChanges read_recorded_changes(LogReader& log);
 // `place` is a run folder or the folder of a log.
 RecordedChanges read_recorded_changes(FileSystem& fs, const std::string& place);
+
+// Why a pending proposal could not be applied any more: what it would change has other weights than it was made for.
+std::optional<std::string> stale(const RecordedChanges& log, const RecordedChange& proposal);
 
 // Decides every change and proposal again from its evidence under the policy that the log holds; what disagrees.
 std::vector<std::string> check_recorded(const RecordedChanges& log);

@@ -77,6 +77,22 @@ void refuse_unsaved_steps(FileSystem& fs, const ResumePoint& point, const std::s
                                         point.folder, found, run));
 }
 
+// Verdicts on the controller's proposals that were given when the run was complete: they stay.
+std::vector<ControlRecord> late_verdicts(FileSystem& fs, const std::string& log_folder, uint64_t from) {
+  LogReader log =
+      require(LogReader::open(fs, log_folder, require(read_log_key(fs, log_folder), exit_unverified)), exit_unverified);
+  std::vector<ControlRecord> out;
+  const auto visit = [&](uint64_t, std::string_view leaf) {
+    const Result<std::string> kind = leaf_kind(leaf);
+    if (!kind.ok() || kind.value() != "review") return true;
+    const Result<ControlRecord> record = parse_control(leaf);
+    if (record.ok() && record.value().payload.contains("proposal")) out.push_back(record.value());
+    return true;
+  };
+  require(log.visit_effective(from, log.size(), visit), exit_unverified);
+  return out;
+}
+
 std::vector<Tensor> values_of(const ParameterSet& set) {
   std::vector<Tensor> out;
   for (size_t i = 0; i < set.size(); ++i) out.push_back(set[i].value().clone().host());
@@ -282,13 +298,13 @@ std::string Review::reject(const PendingUpdate& update, const ReviewDecision& de
 std::string Review::publish(const PendingUpdate& update, json r) {
   const bool rejected = r.at("event") == "reject";
   CheckpointStore store(fs_, join_path(run_, "ckpt"));
+  std::vector<ControlRecord> records = late_verdicts(fs_, log_folder_, point_.state.log_size);
   // What the log holds beyond the weights is superseded, as by a resume.
   if (log_->size() > point_.state.log_size) {
     require(log_->control("rewind", {{"from", point_.state.log_size}, {"to_step", point_.state.step}}));
   }
   static_cast<Shadow&>(*session_->withheld).forget(update.name);
   const TrainerState& state = point_.state;
-  std::vector<ControlRecord> records;
   for (GovernanceEvent& event : device_change(point_, *session_))
     records.push_back({event.kind, std::move(event.payload)});
   for (json& gone : gone_) records.push_back({"review", std::move(gone)});
