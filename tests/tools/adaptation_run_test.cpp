@@ -310,5 +310,5 @@ TEST_CASE("validation texts that are kept out by now have no say in what the con
   const auto proposals = records(tiny.log(runs[0]), "proposal");
   CHECK_FALSE(proposals.empty());
   CHECK(proposals == records(tiny.log(runs[1]), "proposal"));
-  CHECK(records(tiny.log(runs[0]), "eval") != records(tiny.log(runs[1]), "eval"));  // people see it
+  CHECK(records(tiny.log(runs[0]), "eval") == records(tiny.log(runs[1]), "eval"));
 }
