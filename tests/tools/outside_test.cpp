@@ -1,6 +1,8 @@
 // What comes from outside while a run trains, through the real program: policy files that are replaced and revocation
 // lists that grow. A run that goes on from an older checkpoint meets the same events at the same steps, whatever the
 // files say by then.
+#include "tools/govtrain/train/outside.h"
+
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <random>
@@ -10,7 +12,6 @@
 #include "core/hash.h"
 #include "tests/tools/changes.h"
 #include "tools/govtrain/train/checkpoint.h"
-#include "tools/govtrain/train/outside.h"
 #include "tools/govtrain/train/run_head.h"
 #include "tools/govtrain/train/session.h"
 #include "tools/govtrain/train/setup.h"
