@@ -30,4 +30,15 @@ void append(std::string& out, T value) {
 void append_number(std::string& out, float value) { append(out, value); }
 void append_number(std::string& out, double value) { append(out, value); }
 
+std::string number_text(float value) {
+  std::string out;
+  append(out, value);
+  return out;
+}
+std::string number_text(double value) {
+  std::string out;
+  append(out, value);
+  return out;
+}
+
 }  // namespace govtrain

@@ -90,12 +90,6 @@ class Values {
 const std::vector<std::string> mode_words{"off", "frozen", "on"};
 const std::vector<std::string> measure_words{"spread", "order"};
 
-std::string number_text(double value) {
-  std::string out;
-  append_number(out, value);
-  return out;
-}
-
 std::string quoted(const std::string& text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }

@@ -17,12 +17,6 @@ std::string text_of(const Meta& meta, const std::string& key) {
   return found == meta.end() ? "" : found->second;
 }
 
-std::string number(float value) {
-  std::string out;
-  append_number(out, value);
-  return out;
-}
-
 // Lines that match, and lines that are not blank.
 std::pair<int64_t, int64_t> count_lines(const std::vector<std::string>& patterns, std::string_view text) {
   int64_t matching = 0, lines = 0;
@@ -52,7 +46,7 @@ bool holds(const ClassRule& rule, const Meta& meta, const std::string& digest, s
 
 // A class with a score, against the source's threshold.
 Finding scored(const ClassSource& source, const std::string& cls, float score, const std::string& more) {
-  Finding out{source.name, fmt::format("class {}, score {}{}", cls, number(score), more), {}};
+  Finding out{source.name, fmt::format("class {}, score {}{}", cls, number_text(score), more), {}};
   if (static_cast<double>(score) >= source.threshold) {
     out.claim = Claim{source.name, cls, score};
     return out;
@@ -70,7 +64,7 @@ std::string runners_up(const LinearClassifier& model, const std::vector<float>& 
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return p[a] > p[b]; });
   std::vector<std::string> parts;
   for (size_t i = 0; i < std::min<size_t>(2, order.size()); ++i)
-    parts.push_back(fmt::format("{} {}", model.classes[order[i]], number(p[order[i]])));
+    parts.push_back(fmt::format("{} {}", model.classes[order[i]], number_text(p[order[i]])));
   return " (then " + join(parts) + ")";
 }
 

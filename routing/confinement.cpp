@@ -8,16 +8,6 @@
 #include "routing/reach.h"
 
 namespace govtrain {
-namespace {
-
-std::string number(float value) {
-  std::string out;
-  append_number(out, value);
-  return out;
-}
-
-}  // namespace
-
 void check_confinement(const BoundPolicy& bound, Diagnostics& diagnostics) {
   const Policy& p = bound.policy();
   if (p.privacy.empty()) return;
@@ -32,11 +22,11 @@ void check_confinement(const BoundPolicy& bound, Diagnostics& diagnostics) {
     while (b < own.size() && std::abs(end.weights[b]) <= std::abs(own[b])) ++b;
     if (classes.empty() || b == own.size()) continue;
     const std::string& profile = p.profiles[static_cast<size_t>(end.profile)].name;
-    diagnostics.error(
-        end.at,
-        fmt::format("{} widens the profile {}, to which 'privacy' confines {}: {} from {} to {}", end.section,
-                    in_quotes(profile), join(classes), bound.blocks()[b], number(own[b]), number(end.weights[b])),
-        "give 'privacy' a profile of its own, with these weights, that nothing widens");
+    diagnostics.error(end.at,
+                      fmt::format("{} widens the profile {}, to which 'privacy' confines {}: {} from {} to {}",
+                                  end.section, in_quotes(profile), join(classes), bound.blocks()[b],
+                                  number_text(own[b]), number_text(end.weights[b])),
+                      "give 'privacy' a profile of its own, with these weights, that nothing widens");
   }
 }
 

@@ -12,12 +12,6 @@
 namespace govtrain {
 namespace {
 
-std::string number(float value) {
-  std::string out;
-  append_number(out, value);
-  return out;
-}
-
 // 1234567 -> "1,234,567"
 std::string grouped(int64_t value) {
   std::string out = std::to_string(value);
@@ -90,7 +84,7 @@ std::string bands_text(const BoundPolicy& bound, const Decision& decision) {
     restrict_row(weights, rule, cells[static_cast<size_t>(c)], bound.policy().entropy_index(c));
     std::string line;
     for (size_t b = 0; b < weights.size(); ++b)
-      line += fmt::format("{}{:<{}}", b == 0 ? "" : " ", number(weights[b]), bound.blocks()[b].size());
+      line += fmt::format("{}{:<{}}", b == 0 ? "" : " ", number_text(weights[b]), bound.blocks()[b].size());
     line.erase(line.find_last_not_of(' ') + 1);
     out += fmt::format("  {:<{}}  {:<{}}  {}\n", rules.cell_name(c), width,
                        bound.policy().profiles[static_cast<size_t>(rules.profile(c))].name, profile_width, line);
@@ -107,7 +101,8 @@ std::string reach_text(const std::vector<std::string>& blocks, const DocumentRea
   std::string out = fmt::format("{:<{}}  {}\n", title, width + 2, join(blocks, " "));
   const auto line = [&](const std::string& text, const std::vector<float>& weights) {
     std::string row = fmt::format("  {:<{}} ", text, width);
-    for (size_t b = 0; b < weights.size(); ++b) row += fmt::format(" {:<{}}", number(weights[b]), blocks[b].size());
+    for (size_t b = 0; b < weights.size(); ++b)
+      row += fmt::format(" {:<{}}", number_text(weights[b]), blocks[b].size());
     out += row.substr(0, row.find_last_not_of(' ') + 1) + "\n";
   };
   line(start, reach.start.weights);
@@ -138,7 +133,7 @@ std::string explain_document(const BoundPolicy& bound, const DocumentFacts& fact
   for (const std::string& block : bound.blocks()) width = std::max(width, block.size());
   out += fmt::format("  {:<{}}  {:>9}  decided by\n", "block", width, "weight");
   for (size_t b = 0; b < bound.blocks().size(); ++b) {
-    out += fmt::format("  {:<{}}  {:>9}  [{}] {}\n", bound.blocks()[b], width, number(decision.weights[b]),
+    out += fmt::format("  {:<{}}  {:>9}  [{}] {}\n", bound.blocks()[b], width, number_text(decision.weights[b]),
                        decision.rule[b], entry(decision.rule[b]).name);
   }
   out += reach_text(bound.blocks(), reach);

@@ -116,12 +116,6 @@ std::string list(const std::vector<T>& values, Text text, const char* separator 
   return out + "]";
 }
 
-std::string number(double value) {
-  std::string out;
-  append_number(out, value);
-  return out;
-}
-
 class Reader {
  public:
   explicit Reader(Diagnostics& diagnostics) : diagnostics_(diagnostics) {}
@@ -283,8 +277,9 @@ std::string to_text(const LearnedBlocks& l) {
   line("model", quoted(l.model));
   line("config_sha256", quoted(l.config_sha256));
   line("units", list(l.units, quoted, ",\n  "));
-  line("matrix", list(
-                     l.matrix, [](const auto& row) { return list(row, number); }, ",\n  "));
+  line("matrix",
+       list(
+           l.matrix, [](const auto& row) { return list(row, [](double v) { return number_text(v); }); }, ",\n  "));
   const auto block = [](const LearnedBlocks::Block& b) {
     return fmt::format("{{\"name\": {}, \"units\": {}}}", quoted(b.name), list(b.units, quoted));
   };

@@ -14,12 +14,6 @@ std::string json_text(const std::string& text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-std::string number_text(double value) {
-  std::string out;
-  append_number(out, value);
-  return out;
-}
-
 std::string list_text(const std::vector<std::string>& texts) {
   std::vector<std::string> parts;
   for (const std::string& t : texts) parts.push_back(json_text(t));
@@ -131,6 +125,13 @@ std::string Policy::unswitched() const {
   if (out.adaptation) out.adaptation->mode = AdaptMode::on;
   if (out.controller) out.controller->mode = AdaptMode::on;
   return out.canonical();
+}
+
+std::optional<int> Policy::profile_named(const std::string& profile) const {
+  const auto found =
+      std::find_if(profiles.begin(), profiles.end(), [&](const Profile& p) { return p.name == profile; });
+  if (found == profiles.end()) return std::nullopt;
+  return static_cast<int>(found - profiles.begin());
 }
 
 std::string Policy::id() const { return name + "@" + hex(sha256(canonical())).substr(0, 8); }

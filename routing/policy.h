@@ -77,6 +77,8 @@ class Policy {
   // [0] default, then the rules, the privacy classes, 'privacy unlisted' (if there are classes), the exclusions,
   // the cells of the entropy bands.
   std::vector<TableEntry> table() const;
+  // Its index, nothing when there is none of the name.
+  std::optional<int> profile_named(const std::string& profile) const;
   int rule_index(size_t rule) const { return 1 + static_cast<int>(rule); }
   int privacy_index(size_t entry) const { return rule_index(rules.size()) + static_cast<int>(entry); }
   int exclusion_index(size_t entry) const {

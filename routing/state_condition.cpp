@@ -23,12 +23,6 @@ const std::string& word_of(Kind kind) {
   return std::find_if(words.begin(), words.end(), [&](const auto& w) { return w.second == kind; })->first;
 }
 
-std::string number_text(double value) {
-  std::string out;
-  append_number(out, value);
-  return out;
-}
-
 class Reader {
  public:
   Reader(std::string what, Diagnostics& diagnostics) : what_(std::move(what)), diagnostics_(diagnostics) {}

@@ -49,11 +49,13 @@ std::optional<Problem> check_range(double value, const std::string& text, const 
   return Problem{fmt::format("must be {}, found {}", range_text(o), text), ""};
 }
 
-// What was surely meant. A GPU is no misspelt CPU.
-std::string choice_meant(const std::string& word, const std::vector<std::string>& choices) {
-  const bool gpu = nearest(word, {"gpu"}) == "gpu" && nearest(word, {"cpu", "gpu"}) == "gpu";
-  if (gpu && std::find(choices.begin(), choices.end(), "cuda") != choices.end()) return "did you mean 'cuda'?";
-  return did_you_mean(word, choices);
+std::string choice_meant(const std::string& word, const FieldOptions& o) {
+  std::vector<std::string> words = o.choices;
+  for (const auto& [other, choice] : o.choices_meant) words.push_back(other);
+  const std::string near = nearest(word, words);
+  for (const auto& [other, choice] : o.choices_meant)
+    if (near == other) return fmt::format("did you mean '{}'?", choice);
+  return did_you_mean(word, o.choices);
 }
 
 std::optional<Problem> read(const Scalar& s, const FieldOptions&, bool& out) { return parse_boolean(s, out); }
@@ -73,7 +75,7 @@ std::optional<Problem> read(const Scalar& s, const FieldOptions& o, double& out)
 }
 std::optional<Problem> read(const Scalar& s, const FieldOptions& o, std::string& out) {
   if (!o.choices.empty() && std::find(o.choices.begin(), o.choices.end(), s.text) == o.choices.end()) {
-    const std::string near = choice_meant(s.text, o.choices);
+    const std::string near = choice_meant(s.text, o);
     return Problem{fmt::format("expected one of {}, found {}", join(o.choices), in_quotes(s.text)), near};
   }
   // An optional path may be empty: that is how its absence is written.

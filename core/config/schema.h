@@ -22,8 +22,10 @@ struct FieldOptions {
   std::string unit = {};  // "tokens", "seconds", ...; empty: none. "bytes" and "seconds" allow suffixes (scalar.h)
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
-  bool exclusive_min = false;                 // the value must be > min, not >= min
-  std::vector<std::string> choices = {};      // strings only; empty: any
+  bool exclusive_min = false;             // the value must be > min, not >= min
+  std::vector<std::string> choices = {};  // strings only; empty: any
+  // Words that people try for a choice, and the choice: {"gpu", "cuda"}.
+  std::vector<std::pair<std::string, std::string>> choices_meant = {};
   bool required = false;                      // no default: the file or the command line must give it
   bool path = false;                          // relative paths are resolved against the file that gives them
   std::vector<std::string> also_called = {};  // names that people try, for suggestions: "learning_rate"

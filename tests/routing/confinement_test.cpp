@@ -11,13 +11,6 @@ using namespace govtrain::routing_test;
 
 namespace {
 
-const std::string head =
-    "policy: p\nversion: 1\ndefault: none\nprofiles: {full: {all: 1}, low: {embedding: 1, layer.0: 0.5, rest: 0}, "
-    "later: {all: 0}, own: {embedding: 1, layer.0: 0.5, rest: 0}}\n"
-    "rules: [{name: a, when: {license: MIT}, profile: low}, {name: b, when: {license: BSD}, profile: later}, "
-    "{name: c, when: {license: ISC}, profile: full}]\n";
-const std::string adapts = "adaptation: {begin: 0.1, full: 0.2, profiles: {low: full}}\n";
-
 bool says(const std::string& out, const std::string& part) { return out.find(part) != std::string::npos; }
 
 }  // namespace
@@ -25,12 +18,12 @@ bool says(const std::string& out, const std::string& part) { return out.find(par
 TEST_CASE("nothing may widen a profile to which 'privacy' confines") {
   const auto problem = [](const std::string& more) {
     Diagnostics d;
-    const auto bound = BoundPolicy::bind(parse_policy(head + more), blocks(1), d);
+    const auto bound = BoundPolicy::bind(parse_policy(three_rules + more), blocks(1), d);
     CHECK(bound.has_value() == !d.has_errors());
     return d.render();
   };
   const std::string confined = "privacy: {classes: {personal: low}}\n";
-  CHECK(says(problem(confined + adapts),
+  CHECK(says(problem(confined + low_adapts),
              "p.yaml:7:48: error: adaptation widens the profile 'low', to which 'privacy' confines 'personal': layer.0 "
              "from 0.5 to 1\n"));
   CHECK(says(problem(confined + "schedule: [{name: s, profile: low, to: full, when: {epoch: 1}}]\n"),
@@ -38,11 +31,12 @@ TEST_CASE("nothing may widen a profile to which 'privacy' confines") {
              "layer.0 from 0.5 to 1\n"));
   CHECK(says(problem(confined + "controller: {protect: x, profiles: {low: {floor: none, ceiling: full}}}\n"),
              "error: controller widens the profile 'low'"));
-  CHECK(says(problem("privacy: {classes: {public: full}, unlisted: low}\n" + adapts), "confines unlisted: layer.0"));
-  CHECK(says(problem(confined + adapts), "give 'privacy' a profile of its own"));
+  CHECK(
+      says(problem("privacy: {classes: {public: full}, unlisted: low}\n" + low_adapts), "confines unlisted: layer.0"));
+  CHECK(says(problem(confined + low_adapts), "give 'privacy' a profile of its own"));
   // Allowed: what narrows it, what moves another profile, and sections without effect.
   CHECK(problem(confined + "schedule: [{name: s, profile: low, to: later, when: {epoch: 1}}]\n").empty());
-  CHECK(problem("privacy: {classes: {personal: own}}\n" + adapts).empty());
+  CHECK(problem("privacy: {classes: {personal: own}}\n" + low_adapts).empty());
   CHECK(problem(confined + "adaptation: {mode: off, profiles: {low: full}}\n").empty());
   CHECK(problem(confined + "controller: {protect: x, profiles: {low: {floor: none}}}\n").empty());
 }

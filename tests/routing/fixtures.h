@@ -37,6 +37,14 @@ inline BoundPolicy bind_policy(const std::string& text, int layers = 4) {
   return BoundPolicy::bind(parse_policy(text), blocks(layers));
 }
 
+// A profile for each of three licences, and an adaptation that opens one of them.
+inline const std::string three_rules =
+    "policy: p\nversion: 1\ndefault: none\nprofiles: {full: {all: 1}, low: {embedding: 1, layer.0: 0.5, rest: 0}, "
+    "later: {all: 0}, own: {embedding: 1, layer.0: 0.5, rest: 0}}\n"
+    "rules: [{name: a, when: {license: MIT}, profile: low}, {name: b, when: {license: BSD}, profile: later}, "
+    "{name: c, when: {license: ISC}, profile: full}]\n";
+inline const std::string low_adapts = "adaptation: {begin: 0.1, full: 0.2, profiles: {low: full}}\n";
+
 inline Date day(const std::string& text) { return Date::parse(text).value(); }
 
 inline DocumentFacts document(const Meta& meta) { return {"doc", "", {meta}}; }

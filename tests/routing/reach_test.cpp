@@ -12,12 +12,6 @@ using namespace govtrain::routing_test;
 
 namespace {
 
-const std::string head =
-    "policy: p\nversion: 1\ndefault: none\nprofiles: {full: {all: 1}, low: {embedding: 1, layer.0: 0.5, rest: 0}, "
-    "later: {all: 0}, own: {embedding: 1, layer.0: 0.5, rest: 0}}\n"
-    "rules: [{name: a, when: {license: MIT}, profile: low}, {name: b, when: {license: BSD}, profile: later}, "
-    "{name: c, when: {license: ISC}, profile: full}]\n";
-const std::string adapts = "adaptation: {begin: 0.1, full: 0.2, profiles: {low: full}}\n";
 const std::string opens = "schedule: [{name: join, profile: later, to: low, when: {step: 21}, over: 8}]\n";
 
 DocumentFacts of(const std::string& license, const std::string& privacy = "") {
@@ -36,25 +30,26 @@ bool says(const std::string& out, const std::string& part) { return out.find(par
 }  // namespace
 
 TEST_CASE("explain says of a profile that adapts what it starts with and between which ends it moves") {
-  const std::string out = explained(head + adapts, of("MIT"));
+  const std::string out = explained(three_rules + low_adapts, of("MIT"));
   INFO(out);
   CHECK(says(out, "decision at the start: profile low\n"));
   CHECK(says(out, "  head               1  [1] rule a\n"));
   CHECK(says(out, "  at the start                                1         1       1\n"));
   CHECK(says(out, "  adaptation: low adapts, broad end full      1         1       1\n"));
   CHECK(says(out, "  adaptation: low adapts, narrow end its own  1         0.5     0\n"));
-  const std::string off = explained(head + "adaptation: {mode: off, profiles: {low: full}}\n", of("MIT"));
+  const std::string off = explained(three_rules + "adaptation: {mode: off, profiles: {low: full}}\n", of("MIT"));
   CHECK(says(off, "decision: profile low\n"));
   CHECK_FALSE(says(off, "while training"));
-  CHECK_FALSE(says(explained(head + adapts, of("ISC")), "while training"));
+  CHECK_FALSE(says(explained(three_rules + low_adapts, of("ISC")), "while training"));
 }
 
 TEST_CASE("explain says what a schedule opens, and calls excluded only what stays kept out") {
-  const std::string out = explained(head + opens, of("BSD"));
+  const std::string out = explained(three_rules + opens, of("BSD"));
   INFO(out);
   CHECK(says(out, "decision at the start: profile later (no block learns from it yet)\n"));
   CHECK_FALSE(says(out, "excluded"));
   CHECK(says(out, "  schedule 'join': later reaches low from step 28 on  1         0.5     0\n"));
-  CHECK(says(explained(head + opens, of("Other")), "decision: profile none (excluded: no block learns from it)\n"));
-  CHECK(says(explained(head, of("BSD")), "decision: profile later (excluded: no block learns from it)\n"));
+  CHECK(says(explained(three_rules + opens, of("Other")),
+             "decision: profile none (excluded: no block learns from it)\n"));
+  CHECK(says(explained(three_rules, of("BSD")), "decision: profile later (excluded: no block learns from it)\n"));
 }

@@ -15,6 +15,7 @@
 #include "tools/govtrain/cli/config_args.h"
 #include "tools/govtrain/cli/corpus_view.h"
 #include "tools/govtrain/cli/log_args.h"
+#include "tools/govtrain/cli/meta_args.h"
 #include "tools/govtrain/cli/places.h"
 #include "tools/govtrain/config/blocks_config.h"
 #include "tools/govtrain/io/human.h"
@@ -95,21 +96,12 @@ int check(const PolicyArgs& args) {
   return exit_ok;
 }
 
-DocumentFacts facts_from(const std::vector<std::string>& meta) {
+DocumentFacts facts_from(const std::vector<std::string>& pairs) {
+  Meta meta = meta_of(pairs);
   DocumentFacts facts;
-  facts.provenances.emplace_back();
-  for (const std::string& pair : meta) {
-    const size_t equals = pair.find('=');
-    if (equals == std::string::npos || equals == 0)
-      throw Failure(exit_usage, fmt::format("--meta: expected key=value, got '{}'", pair));
-    const std::string key = pair.substr(0, equals), value = pair.substr(equals + 1);
-    if (key == "id")
-      facts.id = value;
-    else if (key == "digest")
-      facts.digest = value;
-    else
-      facts.provenances[0][key] = value;
-  }
+  if (auto id = meta.extract("id")) facts.id = id.mapped();
+  if (auto digest = meta.extract("digest")) facts.digest = digest.mapped();
+  facts.provenances.push_back(std::move(meta));
   return facts;
 }
 

@@ -64,7 +64,7 @@ std::optional<BoundPolicy> check_files(RunConfigFile& file) {
 }
 
 // Whether the log that would be replayed can be read.
-void check_replay(RunConfigFile& file) {
+void check_replayed_log(RunConfigFile& file) {
   const std::string& log = file.config.adaptation.replay;
   if (log.empty()) return;
   try {
@@ -76,7 +76,7 @@ void check_replay(RunConfigFile& file) {
 
 int validate(const ConfigArgs& args) {
   auto file = read_run_config(args.path, args.overrides);
-  check_replay(*file);
+  check_replayed_log(*file);
   const std::optional<BoundPolicy> policy = check_files(*file);
   const RunConfig& c = file->config;
   if (policy && !file->diagnostics.has_errors()) check_policy(*policy, policy_date(c), nullptr, file->diagnostics);

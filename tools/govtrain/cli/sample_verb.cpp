@@ -7,6 +7,7 @@
 #include "tools/govtrain/base/device.h"
 #include "tools/govtrain/base/exit.h"
 #include "tools/govtrain/cli/commands.h"
+#include "tools/govtrain/cli/meta_args.h"
 #include "tools/govtrain/cli/places.h"
 #include "tools/govtrain/cli/terminal.h"
 #include "tools/govtrain/io/human.h"
@@ -25,17 +26,6 @@ struct SampleArgs {
   std::string policy, date;
   std::vector<std::string> meta;
 };
-
-Meta meta_of(const std::vector<std::string>& pairs) {
-  Meta meta;
-  for (const std::string& pair : pairs) {
-    const size_t equals = pair.find('=');
-    if (equals == std::string::npos || equals == 0)
-      throw Failure(exit_usage, fmt::format("--meta: expected key=value, got '{}'", pair));
-    meta[pair.substr(0, equals)] = pair.substr(equals + 1);
-  }
-  return meta;
-}
 
 std::optional<Inference> inference(const SampleArgs& args, const std::string& folder, const Transformer& model) {
   const std::string run = run_of(real_file_system(), args.model);

@@ -21,7 +21,9 @@ void describe_run(Schema& s, RunConfig& c) {
              .max = 1024,
              .also_called = {"workers", "num_threads"}});
   s.text("run.device", c.run.device,
-         {.doc = "Device to compute on; auto is cuda where there is a device, else cpu.", .choices = device_names()});
+         {.doc = "Device to compute on; auto is cuda where there is a device, else cpu.",
+          .choices = device_names(),
+          .choices_meant = {{"gpu", "cuda"}}});
   s.text("run.precision", c.run.precision,
          {.doc = "Operands of matrix products on a CUDA device: float32, or rounded to tf32 or bfloat16 for its tensor "
                  "cores; all else is float32. The CPU has fp32 only.",

@@ -51,7 +51,7 @@ void Adapter::check_recorded_change(const RecordedChange& change) const {
 }
 
 void Adapter::replay(int64_t step, std::vector<GovernanceEvent>& events) {
-  const std::vector<Profile>& profiles = governance_.policy().policy().profiles;
+  const Policy& policy = governance_.policy().policy();
   for (const RecordedChange& change : recorded_->changes) {
     if (change.step != step + 1) continue;
     check_recorded_change(change);
@@ -60,8 +60,7 @@ void Adapter::replay(int64_t step, std::vector<GovernanceEvent>& events) {
     events.push_back({change.record.kind, std::move(payload),
                       fmt::format("step {} | replayed: entry {} of {}", step, change.index, recorded_->origin), false});
     for (const auto& [name, weights] : change.weights) {
-      const auto found = std::find_if(profiles.begin(), profiles.end(), [&](const auto& p) { return p.name == name; });
-      apply(step, static_cast<int>(found - profiles.begin()), weights, events);
+      apply(step, policy.profile_named(name).value(), weights, events);
     }
   }
 }
@@ -83,10 +82,8 @@ std::vector<GovernanceEvent> Adapter::reviews(int64_t step) {
     }
     const json proposal = pending_[i];
     pending_.erase(pending_.begin() + static_cast<ptrdiff_t>(i));
-    const auto& profiles = governance_.policy().policy().profiles;
     const std::string name = proposal.at("profile");
-    const auto found = std::find_if(profiles.begin(), profiles.end(), [&](const auto& p) { return p.name == name; });
-    const int profile = static_cast<int>(found - profiles.begin());
+    const int profile = governance_.policy().policy().profile_named(name).value();
     std::string problem;
     if (step >= config_.train.steps) problem = "the run is complete, there is no step left in which it could count";
     if (json(governance_.policy().weights(profile)) != proposal.at("before"))

@@ -120,10 +120,9 @@ RouteTable Governance::decide(const std::vector<Example>& examples) const {
 std::vector<GovernanceEvent> Governance::take_events() { return std::exchange(events_, {}); }
 
 void Governance::change_profile(const std::string& name, const std::vector<float>& weights) {
-  const std::vector<Profile>& profiles = policy_.policy().profiles;
-  const auto found = std::find_if(profiles.begin(), profiles.end(), [&](const Profile& p) { return p.name == name; });
-  if (found == profiles.end()) throw Error("governance", "the policy has no profile '{}'", name);
-  policy_.set_weights(static_cast<int>(found - profiles.begin()), weights);
+  const std::optional<int> profile = policy_.policy().profile_named(name);
+  if (!profile) throw Error("governance", "the policy has no profile '{}'", name);
+  policy_.set_weights(*profile, weights);
   changed_[name] = weights;
   // What several profiles decide together ("a+b") may have other weights now: its next use is recorded again.
   std::erase_if(named_, [](const std::string& id) { return id.find('+') != std::string::npos; });

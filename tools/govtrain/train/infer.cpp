@@ -60,11 +60,9 @@ Exclusion revocations(const json& part, const Policy& policy, const RunConfig& c
 }
 
 void set_weights(BoundPolicy& policy, const json& weights) {
-  const auto& profiles = policy.policy().profiles;
   for (const auto& [name, w] : weights.items()) {
-    const auto found = std::find_if(profiles.begin(), profiles.end(), [&](const auto& p) { return p.name == name; });
-    if (found == profiles.end()) continue;
-    policy.set_weights(static_cast<int>(found - profiles.begin()), w.get<std::vector<float>>());
+    const std::optional<int> profile = policy.policy().profile_named(name);
+    if (profile) policy.set_weights(*profile, w.get<std::vector<float>>());
   }
 }
 
