@@ -1,16 +1,10 @@
 // Causal attention within each example, forward. A block has 32 query rows of one head and walks over the key tiles up
 // to the diagonal with an online softmax (Milakov and Gimelshein 2018; Dao et al. 2022): largest score, sum and result
-// so far stay in registers. float32 throughout.
+// so far stay in registers. float32 throughout; attention_mma.cu is the same on tensor cores.
 #include "kernels/cuda/attention_common.h"
 
 namespace govtrain::cuda {
 namespace {
-
-struct Attention {
-  View q, k, v;
-  AttentionShape shape;
-  MutView out, lse;
-};
 
 template <int width>
 constexpr int kForwardShared = (3 * kHeadTile<width> + kAttentionTile * kScorePitch) * static_cast<int>(sizeof(float));
@@ -76,14 +70,16 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_kernel(Attention 
 
 }  // namespace
 
-void attention(View q, View k, View v, const AttentionShape& shape, MutView out, MutView lse, Stream stream) {
+void attention(View q, View k, View v, const AttentionShape& shape, MutView out, MutView lse, Precision precision,
+               Stream stream) {
   if (shape.tile_count == 0) return;
+  const Attention a{q, k, v, shape, out, lse};
+  if (precision != Precision::fp32) return attention_mma(a, precision, stream);
   const dim3 grid(static_cast<unsigned>(shape.tile_count), static_cast<unsigned>(shape.heads));
   with_width(shape.head_dim, [&](auto width) {
     constexpr int w = decltype(width)::value;
     cudaFuncSetAttribute(attention_kernel<w>, cudaFuncAttributeMaxDynamicSharedMemorySize, kForwardShared<w>);
-    launch("attention", attention_kernel<w>, grid, kAttentionThreads, kForwardShared<w>, stream,
-           Attention{q, k, v, shape, out, lse});
+    launch("attention", attention_kernel<w>, grid, kAttentionThreads, kForwardShared<w>, stream, a);
   });
 }
 

@@ -1,21 +1,14 @@
-// The gradients of causal attention. Probabilities are recomputed from the log-sum-exp. One kernel owns query tiles and
-// writes dq; another owns key tiles of a key-value head, walks over its heads and their query tiles in order, and
-// writes dk and dv: every result has one writer. float32 throughout.
-#include "kernels/cuda/attention_common.h"
+// The gradients of causal attention. One kernel owns query tiles and writes dq; another owns key tiles of a key-value
+// head, walks over its heads and their query tiles in order, and writes dk and dv: every result has one writer. float32
+// throughout; attention_mma_backward.cu is the same on tensor cores.
+#include "kernels/cuda/attention_gradient.h"
 #include "kernels/cuda/map.h"
 
 namespace govtrain::cuda {
 namespace {
 
-struct Backward {
-  View q, k, v, out, lse, dout;
-  AttentionShape shape;
-  const float* delta;  // [rows, heads]
-  MutView dq, dk, dv;
-};
-
 // delta = dout times out, a warp for each row and head.
-__global__ void __launch_bounds__(kAttentionThreads) attention_delta_kernel(Backward a, float* delta) {
+__global__ void __launch_bounds__(kAttentionThreads) attention_delta_kernel(AttentionGradient a, float* delta) {
   const int64_t number = int64_t{blockIdx.x} * (kAttentionThreads / 32) + threadIdx.x / 32;
   if (number >= a.out.rows * a.shape.heads) return;
   const int64_t row = number / a.shape.heads;
@@ -38,27 +31,8 @@ constexpr int kQueryShared = 4 * kTileBytes<width> + kScoreBytes;
 template <int width>
 constexpr int kKeyShared = 4 * kTileBytes<width> + 2 * kScoreBytes;
 
-// What the scores of one query need of it; zeros for a query that is not there.
-struct QueryRow {
-  float lse, delta;
-};
-__device__ QueryRow query_row(const Backward& a, int query, int end, int head) {
-  if (query >= end) return {0.0f, 0.0f};
-  return {load(a.lse.data + query * a.lse.ld + head), load(a.delta + int64_t{query} * a.shape.heads + head)};
-}
-
-// Probability and gradient of one scaled score, from the products q k and dout v.
-struct ScoreGradient {
-  float p, ds;
-};
-__device__ ScoreGradient score_gradient(const Backward& a, const QueryRow& row, bool seen, float s, float dp) {
-  if (!seen) return {0.0f, 0.0f};
-  const float p = exp_or_nan(__fmaf_rn(a.shape.scale, s, -row.lse));
-  return {p, a.shape.scale * (p * (dp - row.delta))};
-}
-
 template <int width>
-__global__ void __launch_bounds__(kAttentionThreads) attention_dq_kernel(Backward a) {
+__global__ void __launch_bounds__(kAttentionThreads) attention_dq_kernel(AttentionGradient a) {
   expect_dynamic_shared<kQueryShared<width>>();
   const auto q = dynamic_shared<float>(0, kHeadTile<width>);
   const auto dout = dynamic_shared<float>(kTileBytes<width>, kHeadTile<width>);
@@ -100,7 +74,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_dq_kernel(Backwar
 }
 
 template <int width>
-__global__ void __launch_bounds__(kAttentionThreads) attention_dkv_kernel(Backward a) {
+__global__ void __launch_bounds__(kAttentionThreads) attention_dkv_kernel(AttentionGradient a) {
   expect_dynamic_shared<kKeyShared<width>>();
   const auto k = dynamic_shared<float>(0, kHeadTile<width>);
   const auto v = dynamic_shared<float>(kTileBytes<width>, kHeadTile<width>);
@@ -154,12 +128,13 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_dkv_kernel(Backwa
 }  // namespace
 
 void attention_backward(View q, View k, View v, View out, View lse, View dout, const AttentionShape& shape,
-                        float* delta, MutView dq, MutView dk, MutView dv, Stream stream) {
+                        float* delta, MutView dq, MutView dk, MutView dv, Precision precision, Stream stream) {
   if (shape.tile_count == 0) return;
-  const Backward a{q, k, v, out, lse, dout, shape, delta, dq, dk, dv};
+  const AttentionGradient a{q, k, v, out, lse, dout, shape, delta, dq, dk, dv};
   constexpr int64_t kWarps = kAttentionThreads / 32;
   launch("attention_delta", attention_delta_kernel, static_cast<unsigned>((q.rows * shape.heads + kWarps - 1) / kWarps),
          kAttentionThreads, 0, stream, a, delta);
+  if (precision != Precision::fp32) return attention_mma_backward(a, precision, stream);
   const auto tiles = static_cast<unsigned>(shape.tile_count);
   with_width(shape.head_dim, [&](auto width) {
     constexpr int w = decltype(width)::value;

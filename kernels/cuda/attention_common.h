@@ -1,6 +1,7 @@
-// What the attention kernels share: the layout of a block and its tiles. Four warps; a thread has two rows of a tile of
-// 32 x 32 scores (2 ty, 2 ty + 1) and every eighth column from tx on, and of a tile of 32 x width results the same rows
-// and four columns out of every 32. Rows of a tile that lie outside the example are 0. Private to kernels/cuda.
+// What the attention kernels share, and the layout of a block and its tiles in float32. Four warps; a thread has two
+// rows of a tile of 32 x 32 scores (2 ty, 2 ty + 1) and every eighth column from tx on, and of a tile of 32 x width
+// results the same rows and four columns out of every 32. Rows of a tile that lie outside the example are 0. Private to
+// kernels/cuda.
 #pragma once
 
 #include "kernels/cuda/math.h"
@@ -8,7 +9,17 @@
 
 namespace govtrain::cuda {
 
+struct Attention {
+  View q, k, v;
+  AttentionShape shape;
+  MutView out, lse;
+};
+
+// attention_mma.cu
+void attention_mma(const Attention& a, Precision precision, Stream stream);
+
 constexpr int kAttentionThreads = 128;
+constexpr int kAttentionTile = attention_tile(Precision::fp32);
 constexpr int kScorePitch = kAttentionTile + 4;
 constexpr int kHigh = 2;    // rows of one thread
 constexpr int kScores = 4;  // columns of one thread's scores

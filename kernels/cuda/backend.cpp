@@ -86,14 +86,15 @@ class CudaBackend final : public Backend {
 
   void attention(View q, View k, View v, const Rows& rows, int heads, int kv_heads, float scale, MutView out,
                  MutView lse) override {
-    with_tiles(q, rows, heads, kv_heads, scale,
-               [&](const cuda::AttentionShape& s) { cuda::attention(q, k, v, s, out, lse, device_.stream); });
+    with_tiles(q, rows, heads, kv_heads, scale, [&](const cuda::AttentionShape& s) {
+      cuda::attention(q, k, v, s, out, lse, precision_, device_.stream);
+    });
   }
   void attention_backward(View q, View k, View v, View out, View lse, View dout, const Rows& rows, int heads,
                           int kv_heads, float scale, MutView dq, MutView dk, MutView dv) override {
     const Scratch<float> delta(device_, q.rows * heads);
     with_tiles(q, rows, heads, kv_heads, scale, [&](const cuda::AttentionShape& s) {
-      cuda::attention_backward(q, k, v, out, lse, dout, s, delta.get(), dq, dk, dv, device_.stream);
+      cuda::attention_backward(q, k, v, out, lse, dout, s, delta.get(), dq, dk, dv, precision_, device_.stream);
     });
   }
   void rope(MutView x, const Rows& rows, std::span<const int32_t> start, int head_dim, float base,
@@ -241,7 +242,7 @@ class CudaBackend final : public Backend {
     }
     std::vector<cuda::AttentionTile> tiles;
     for (int e = 0; e < rows.examples(); ++e) {
-      for (int first = rows.begin(e); first < rows.end(e); first += cuda::kAttentionTile) {
+      for (int first = rows.begin(e); first < rows.end(e); first += cuda::attention_tile(precision_)) {
         tiles.push_back({rows.begin(e), rows.end(e), first});
       }
     }

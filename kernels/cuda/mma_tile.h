@@ -1,7 +1,7 @@
 // Tiles of mma.sync: how a block of four warps brings two operands to shared memory, how a warp gets its fragments out
 // of there without bank conflicts, and where each element of its sums stands. A block makes 64 x 64 elements, a warp 32
 // x 32 of them. Lane layouts are those of the PTX manual (kernels/simt/matrix.h). Private to kernels/cuda. Not here:
-// what becomes of the sums (contract_mma.cu, gemm_tensor.cu).
+// what becomes of the sums (contract_mma.cu, gemm_tensor.cu, attention_mma.h).
 #pragma once
 
 #include <type_traits>
@@ -16,14 +16,14 @@ constexpr int kTile = 64;
 constexpr int kTileThreads = 128;
 constexpr int kWarpTile = 32;
 
-// An operand in shared memory. deep: [depth, 64], a row is one value of k; else [64, depth]. The pitch puts the rows
-// that one instruction reads on different banks.
-template <Precision precision, bool deep, int depth>
+// An operand in shared memory. deep: [depth, breadth], a row is one value of k; else [breadth, depth]. The pitch puts
+// the rows that one instruction reads on different banks.
+template <Precision precision, bool deep, int depth, int breadth = kTile>
 struct Staged {
   static constexpr bool half = precision == Precision::bf16;
   using Element = std::conditional_t<half, __nv_bfloat16, float>;
-  static constexpr int rows = deep ? depth : kTile;
-  static constexpr int cols = deep ? kTile : depth;
+  static constexpr int rows = deep ? depth : breadth;
+  static constexpr int cols = deep ? breadth : depth;
   static constexpr int pitch = cols + (deep || half ? 8 : 4);
   static constexpr int size = rows * pitch;
   static constexpr int k = half ? 16 : 8;  // of one mma
@@ -32,9 +32,9 @@ struct Staged {
 // Brings one operand from global to shared memory. begin() asks for it and end() puts it there, so that a step can be
 // multiplied in between. tf32 goes by cp.async, for which the caller commits and waits; bf16 is rounded on the way and
 // waits in registers.
-template <Precision precision, bool deep, int depth>
+template <Precision precision, bool deep, int depth, int breadth = kTile>
 class Stager {
-  using S = Staged<precision, deep, depth>;
+  using S = Staged<precision, deep, depth, breadth>;
   using Span = SharedSpan<typename S::Element>;
   static constexpr int kEach = S::rows * S::cols / kTileThreads;
 
@@ -146,6 +146,16 @@ __device__ __forceinline__ void fragments_b(SharedSpan<typename Staged<precision
   low[0] = b[0], low[1] = b[1], high[0] = b[2], high[1] = b[3];
 }
 
+// sums += a b, 16 x 8 elements.
+template <Precision precision>
+__device__ __forceinline__ void multiply_fragments(float (&sums)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  if constexpr (precision == Precision::bf16) {
+    mma_m16n8k16_bf16(sums, a, b);
+  } else {
+    mma_m16n8k8_tf32(sums, a, b);
+  }
+}
+
 // A warp's sums: [2] of 16 rows, [4] of 8 columns, [4] as mma.sync has them.
 using Sums = float[2][4][4];
 
@@ -160,13 +170,7 @@ __device__ __forceinline__ void multiply(SharedSpan<typename Staged<precision, a
     for (int i = 0; i < 2; ++i) fragment_a<precision, a_deep, depth>(a, row + 16 * i, k, fa[i]);
     for (int j = 0; j < 4; j += 2) fragments_b<precision, b_deep, depth>(b, col + 8 * j, k, fb[j], fb[j + 1]);
     for (int i = 0; i < 2; ++i) {
-      for (int j = 0; j < 4; ++j) {
-        if constexpr (precision == Precision::bf16) {
-          mma_m16n8k16_bf16(sums[i][j], fa[i], fb[j]);
-        } else {
-          mma_m16n8k8_tf32(sums[i][j], fa[i], fb[j]);
-        }
-      }
+      for (int j = 0; j < 4; ++j) multiply_fragments<precision>(sums[i][j], fa[i], fb[j]);
     }
   }
 }

@@ -6,6 +6,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/precision.h"
 
 namespace govtrain::cuda {
 
@@ -79,9 +80,10 @@ int64_t scatter_scratch(int64_t cols, int64_t runs);
 void contract_scatter(const ScatterContraction& c, Stream stream);
 
 // ---- attention.cu: online softmax over tiles that are counted from the begin of the example ----
-constexpr int kAttentionTile = 32;
+// Rows that a block owns.
+constexpr int attention_tile(Precision precision) { return precision == Precision::fp32 ? 32 : 64; }
 constexpr int kMaxHeadDim = 128;
-// One tile: rows [first, min(first + kAttentionTile, end)) of the example [begin, end).
+// One tile: rows [first, min(first + attention_tile(precision), end)) of the example [begin, end).
 struct AttentionTile {
   int32_t begin, end, first;
 };
@@ -91,10 +93,11 @@ struct AttentionShape {
   int heads, kv_heads, head_dim;
   float scale;
 };
-void attention(View q, View k, View v, const AttentionShape& shape, MutView out, MutView lse, Stream stream);
+void attention(View q, View k, View v, const AttentionShape& shape, MutView out, MutView lse, Precision precision,
+               Stream stream);
 // delta: [rows, heads] of scratch.
 void attention_backward(View q, View k, View v, View out, View lse, View dout, const AttentionShape& shape,
-                        float* delta, MutView dq, MutView dk, MutView dv, Stream stream);
+                        float* delta, MutView dq, MutView dk, MutView dv, Precision precision, Stream stream);
 
 // ---- loss.cu ----
 // row_nll [rows]: the loss of each row; then sums by example in row order to loss [examples].

@@ -1,5 +1,5 @@
-// How the CUDA backend makes its products. Not here: anything that runs; attention, norms, the loss and the optimizers
-// are float32 whatever is chosen.
+// How the CUDA backend makes its products, those of attention included. Not here: anything that runs; norms, softmax,
+// the loss and the optimizers are float32 whatever is chosen.
 #pragma once
 
 namespace govtrain::cuda {

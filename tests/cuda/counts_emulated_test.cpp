@@ -1,4 +1,6 @@
 // What the kernels move and multiply, as the emulator counts it: against what they must, for every precision.
+#include <algorithm>
+
 #include "kernels/cuda/contract.h"
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/ops.h"
@@ -134,6 +136,62 @@ TEST_CASE("a linear layer on the device reads each operand once per tile pass, w
   }
 }
 
+TEST_CASE("attention on tensor cores multiplies what the rows of a warp see, and reads a side once per tile of 64") {
+  constexpr int kRows = 160;  // three tiles, the last one half full
+  constexpr int kTile = cuda::attention_tile(Precision::bf16);
+  constexpr int64_t kOther = 32;
+  const int width = GENERATE(32, 64, 128);
+  const OnDevice q(kRows, width, 1);
+  const OnDevice lse(kRows, 1, 2);
+  OnDevice out(kRows, width, 3);
+  OnDevice sums(kRows, 1, 4);
+  OnDevice dq(kRows, width, 5);
+  OnDevice dk(kRows, width, 6);
+  OnDevice dv(kRows, width, 7);
+  const DeviceBuffer<float> delta(kRows);
+  const DeviceBuffer<cuda::AttentionTile> tiles(
+      std::vector<cuda::AttentionTile>{{0, kRows, 0}, {0, kRows, kTile}, {0, kRows, 2 * kTile}});
+  const cuda::AttentionShape shape{tiles.get(), 3, 1, 1, width, 0.1f};
+  // Tiles of 16 x 32 that are not all masked, queries by keys and keys by queries; rows that a tile walks over.
+  int64_t by_query = 0;
+  int64_t by_key = 0;
+  for (int64_t r = 0; r < kRows; r += 16) {
+    by_query += (r + 15) / kOther + 1;
+    by_key += kRows / kOther - r / kOther;
+  }
+  int64_t keys_read = 0;
+  int64_t queries_read = 0;
+  for (int64_t first = 0; first < kRows; first += kTile) {
+    keys_read += std::min<int64_t>(first + kTile, kRows);
+    queries_read += kRows - first;
+  }
+  const auto near = [](int64_t bytes, int64_t least) {
+    CHECK(bytes >= least);
+    CHECK(static_cast<double>(bytes) <= 1.10 * static_cast<double>(least));
+  };
+  const int64_t row = int64_t{width} * 4;
+  for (const Precision precision : {Precision::tf32, Precision::bf16}) {
+    CAPTURE(width, static_cast<int>(precision));
+    simt::take_counts();
+    cuda::attention(q.view(), q.view(), q.view(), shape, out.out(), sums.out(), precision, nullptr);
+    cuda::attention_backward(q.view(), q.view(), q.view(), q.view(), lse.view(), q.view(), shape, delta.get(), dq.out(),
+                             dk.out(), dv.out(), precision, nullptr);
+    const auto counts = simt::take_counts();
+    REQUIRE(counts.size() == 4);  // delta is the second
+    const int64_t product = 16 * kOther * width;
+    CHECK(counts[0].mma == 2 * by_query * product);
+    CHECK(counts[2].mma == 3 * by_query * product);
+    CHECK(counts[3].mma == 4 * by_key * product);
+    near(counts[0].global_read, (kRows + 2 * keys_read) * row);
+    near(counts[0].global_written, kRows * (row + 4));
+    near(counts[2].global_read, (2 * kRows + 2 * keys_read) * row + kRows * 8);
+    near(counts[2].global_written, kRows * row);
+    near(counts[3].global_read, (2 * kRows + 2 * queries_read) * row + queries_read * 8);
+    near(counts[3].global_written, 2 * kRows * row);
+    for (const auto& c : counts) CHECK(c.bank_conflicts == 0);
+  }
+}
+
 TEST_CASE("gains read each row once, and attention keeps one product of out and dout for each head and row") {
   constexpr int kRows = 64;  // of an example
   constexpr int64_t d = 192;
@@ -171,7 +229,7 @@ TEST_CASE("gains read each row once, and attention keeps one product of out and 
   const DeviceBuffer<float> delta(static_cast<size_t>(kRows) * kHeads);
   simt::take_counts();
   cuda::attention_backward(q.view(), q.view(), q.view(), q.view(), lse.view(), q.view(), shape, delta.get(), dq.out(),
-                           dk.out(), dv.out(), nullptr);
+                           dk.out(), dv.out(), Precision::fp32, nullptr);
   int64_t bytes = 0;
   for (const auto& launch : simt::take_counts()) {
     if (launch.kernel == "attention_delta") bytes += launch.global_read + launch.global_written;

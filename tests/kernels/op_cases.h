@@ -81,12 +81,21 @@ inline OpCase attention_case(int heads, int kv_heads, int64_t hd) {
   // values below 1, summed over at most 389 keys; lse is at most log(389) + sqrt(hd).
   const auto n = static_cast<double>(hd);
   c.tolerance = 2 * chain(n, scale * 0.5 * n + 1) + chain(400, 1) + 8 * 0x1p-24 * (6 + std::sqrt(n));
+  // Rounded operands: the n terms of a score err independently, each by its magnitude, 1/3 in the root mean square: 4
+  // sqrt(n) scale / 3 = 4/3. Twice that is the relative error of a probability; it and its value are rounded again.
+  const double score = 4.0 / 3.0;
+  c.products = 2 * score + 1;
   c.backward = [=](Backend& k, const Batch& b, const Views& in, const Views& out, View dout, const MutViews& din) {
     k.attention_backward(in[0], in[1], in[2], out[0], out[1], dout, b.rows, heads, kv_heads, static_cast<float>(scale),
                          din[0], din[1], din[2]);
   };
   // dv sums p dout over at most 130 rows of each of the group's heads; dp = dout v^T is at most about hd / 2.
   c.grad_tolerance = chain(n, scale * 0.5 * n + 1) * n + chain(130.0 * heads / kv_heads, n);
+  // A gradient scale p (dp - delta), where scale |dp| and scale |delta| are at most 4/3 in the same sense: p errs as
+  // above, dp by 4/3, delta by that and what p makes of it, and the result is rounded. dk sums it over the rows that
+  // see a key, each with p about 1 / (its position + 1), in quadrature 1.3, and over the heads of its group.
+  c.grad_products = (4 * score * score + score + (2 * score * score + score) + 2 * score) * 1.3 *
+                    std::sqrt(static_cast<double>(heads) / kv_heads);
   return c;
 }
 

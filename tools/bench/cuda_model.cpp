@@ -47,15 +47,16 @@ constexpr const char* kNames[] = {"fp32", "tf32", "bf16"};
 
 struct Row {
   std::string name;
-  double calls, flops, bytes;  // that one call must do and move
-  double blocks;
+  double calls, flops, bytes;     // that one call must do and move
+  std::array<double, 3> blocks;   // by precision
   bool product;                   // its operands follow the precision; everything else is float32
   std::array<Amount, 3> counted;  // of one call, by precision
 
   double work(size_t p) const { return 2.0 * (counted[p].fma + counted[p].mma); }
   double seconds(const Device& d, size_t p) const {
-    const double peak = !product || p == 0 ? d.fp32 : p == 1 ? d.tf32 : d.bf16;
-    return calls * std::max(work(p) / peak, bytes / d.bandwidth) / std::min(1.0, blocks / d.multiprocessors);
+    const double tensor = 2.0 * counted[p].mma / (p == 1 ? d.tf32 : d.bf16);
+    const double other = 2.0 * counted[p].fma / d.fp32;
+    return calls * std::max({tensor, other, bytes / d.bandwidth}) / std::min(1.0, blocks[p] / d.multiprocessors);
   }
 };
 
@@ -95,7 +96,7 @@ class Step {
                  1e-9 * r.flops * r.calls, 1e-9 * r.work(0) * r.calls,
                  r.flops > 0 ? fmt::format("{:.2f}", r.work(0) / r.flops) : "", 1e-6 * r.bytes * r.calls,
                  1e-6 * r.counted[0].bytes() * r.calls, ratio(0), r.product ? ratio(1) : "", r.product ? ratio(2) : "",
-                 std::ceil(r.blocks));
+                 std::ceil(r.blocks[0]));
     }
     fmt::print("\n{:<24}", "ms, share");
     each([](const Device& d, size_t p) { fmt::print("{:>15}", fmt::format("{} {}", d.name, kNames[p])); });
@@ -120,12 +121,12 @@ class Step {
     }
   }
   void put(const std::string& name, double calls, double flops, double bytes, double blocks, const Amount& counted) {
-    all_.push_back({name, calls, flops, bytes, blocks, false, {counted, counted, counted}});
+    all_.push_back({name, calls, flops, bytes, {blocks, blocks, blocks}, false, {counted, counted, counted}});
   }
   // counted(precision): what the kernel of that precision takes.
   template <class F>
   void put_product(const std::string& name, double calls, double flops, double bytes, double blocks, const F& counted) {
-    all_.push_back({name, calls, flops, bytes, blocks, true, {}});
+    all_.push_back({name, calls, flops, bytes, {blocks, blocks, blocks}, true, {}});
     for (size_t p = 0; p < 3; ++p) all_.back().counted[p] = counted(kPrecisions[p]);
   }
   double total(const Device& d, size_t p) const {
@@ -168,16 +169,25 @@ class Step {
 
   void add_attention() {
     const auto head_dim = static_cast<int>(m_.width / m_.heads);
-    const auto one = samples::attention(m_.context, m_.heads, head_dim);
     const double all = static_cast<double>(m_.examples) * m_.heads;
     const double product = all * m_.context * (m_.context + 1.0) * head_dim;  // causal
     const double matrix = 4 * rows_ * static_cast<double>(m_.width);
     const double lse = 4 * rows_ * m_.heads;
-    const double blocks = all * std::ceil(m_.context / static_cast<double>(cuda::kAttentionTile));
     const double layers = m_.layers;
-    put("attention", layers, 2 * product, 4 * matrix + lse, blocks, one.forward * all);
+    std::array<samples::Attention, 3> one;
+    std::array<double, 3> blocks{};
+    for (size_t p = 0; p < 3; ++p) {
+      one[p] = samples::attention(kPrecisions[p], m_.context, m_.heads, head_dim);
+      blocks[p] = all * std::ceil(m_.context / static_cast<double>(cuda::attention_tile(kPrecisions[p])));
+    }
+    const auto put_attention = [&](const char* name, double flops, double bytes, const auto& counted) {
+      all_.push_back({name, layers, flops, bytes, blocks, true, {}});
+      for (size_t p = 0; p < 3; ++p) all_.back().counted[p] = counted(one[p]) * all;
+    };
+    put_attention("attention", 2 * product, 4 * matrix + lse, [](const auto& a) { return a.forward; });
     // Five products; q, k, v, out and dout are read.
-    put("attention backward", layers, 5 * product, 8 * matrix + lse, blocks, (one.delta + one.dq + one.dkv) * all);
+    put_attention("attention backward", 5 * product, 8 * matrix + lse,
+                  [](const auto& a) { return a.delta + a.dq + a.dkv; });
     if (!m_.llama) return;
     put("rope", 4 * layers, 0, 2 * matrix, rows_, samples::rope(rows_, m_.heads, head_dim));
   }

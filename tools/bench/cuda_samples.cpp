@@ -206,20 +206,21 @@ Amount contract_positions(int examples, int length, int64_t d) {
          (static_cast<double>(length) / kPositions);
 }
 
-Attention attention(int length, int heads, int head_dim) {
+Attention attention(cuda::Precision precision, int length, int heads, int head_dim) {
+  const int tile_rows = cuda::attention_tile(precision);
   // n tiles of queries take a n + b n (n + 1) / 2; from n = 2 and n = 4.
   const auto whole = [&](const Amount& two, const Amount& four) {
     const Amount b = (four - two * 2.0) * 0.25;
     const Amount a = (two - b * 3.0) * 0.5;
-    const double n = static_cast<double>(length) / cuda::kAttentionTile;
+    const double n = static_cast<double>(length) / tile_rows;
     return a * n + b * (n * (n + 1.0) / 2.0);
   };
   const auto sample = [&](int tile_count) {
     Memory m;
-    const int64_t rows = int64_t{tile_count} * cuda::kAttentionTile;
+    const int64_t rows = int64_t{tile_count} * tile_rows;
     const int64_t ld = int64_t{heads} * head_dim;
     std::vector<cuda::AttentionTile> list;
-    for (int t = 0; t < tile_count; ++t) list.push_back({0, static_cast<int32_t>(rows), t * cuda::kAttentionTile});
+    for (int t = 0; t < tile_count; ++t) list.push_back({0, static_cast<int32_t>(rows), t * tile_rows});
     const cuda::AttentionShape shape{m.put(list), tile_count, 1, 1, head_dim, 0.1f};
     const auto head = [&] { return m.matrix(rows, head_dim, ld); };
     const MutView q = head(), k = head(), v = head(), out = head(), dout = head(), dq = head(), dk = head(),
@@ -227,11 +228,14 @@ Attention attention(int length, int heads, int head_dim) {
     const MutView lse = m.matrix(rows, 1, heads);
     float* delta = m.filled(rows * heads, 0.0f);
     Attention a;
-    a.forward = counted("attention", [&] { cuda::attention(q, k, v, shape, out, lse, nullptr); });
-    const auto back = [&] { cuda::attention_backward(q, k, v, out, lse, dout, shape, delta, dq, dk, dv, nullptr); };
+    const std::string kernel = precision == cuda::Precision::fp32 ? "attention" : "attention_mma";
+    a.forward = counted(kernel, [&] { cuda::attention(q, k, v, shape, out, lse, precision, nullptr); });
+    const auto back = [&] {
+      cuda::attention_backward(q, k, v, out, lse, dout, shape, delta, dq, dk, dv, precision, nullptr);
+    };
     a.delta = counted("attention_delta", back);
-    a.dq = counted("attention_dq", back);
-    a.dkv = counted("attention_dkv", back);
+    a.dq = counted(kernel + "_dq", back);
+    a.dkv = counted(kernel + "_dkv", back);
     return a;
   };
   const Attention two = sample(2);

@@ -34,7 +34,7 @@ Amount contract_positions(int examples, int length, int64_t d);
 struct Attention {
   Amount forward, delta, dq, dkv;
 };
-Attention attention(int length, int heads, int head_dim);
+Attention attention(cuda::Precision precision, int length, int heads, int head_dim);
 
 Amount norm(double rows, int64_t d, bool layer_norm);
 Amount norm_dx(double rows, int64_t d, bool layer_norm);
