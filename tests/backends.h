@@ -11,11 +11,15 @@
 
 namespace govtrain::test {
 
-inline Backend*& current_backend() {
-  static Backend* backend = &cpu_backend();
-  return backend;
+struct NamedBackend {
+  std::string name;
+  Backend* backend;
+};
+inline NamedBackend& current_backend() {
+  static NamedBackend current{"cpu", &cpu_backend()};
+  return current;
 }
-inline Backend& test_backend() { return *current_backend(); }
+inline Backend& test_backend() { return *current_backend().backend; }
 
 inline std::vector<std::string> backend_names() {
   ::setenv("GOVTRAIN_SIMT_OBSERVE", "0", 0);
@@ -23,11 +27,25 @@ inline std::vector<std::string> backend_names() {
   return {"cpu"};
 }
 
+// And the device with operands rounded for its tensor cores.
+inline std::vector<std::string> backend_and_precision_names() {
+  std::vector<std::string> names = backend_names();
+  if (names.size() > 1) names.insert(names.end(), {"cuda tf32", "cuda bf16"});
+  return names;
+}
+
+inline Backend& backend_named(const std::string& name) {
+  if (name == "cuda") return cuda_backend();
+  if (name == "cuda tf32") return cuda_backend(cuda::Precision::tf32);
+  if (name == "cuda bf16") return cuda_backend(cuda::Precision::bf16);
+  return cpu_backend();
+}
+
 // While it lives, test_backend() is the one of that name.
 class OnBackend {
  public:
-  explicit OnBackend(const std::string& name) { current_backend() = name == "cuda" ? &cuda_backend() : &cpu_backend(); }
-  ~OnBackend() { current_backend() = &cpu_backend(); }
+  explicit OnBackend(const std::string& name) { current_backend() = {name, &backend_named(name)}; }
+  ~OnBackend() { current_backend() = {"cpu", &cpu_backend()}; }
   OnBackend(const OnBackend&) = delete;
   OnBackend& operator=(const OnBackend&) = delete;
 };

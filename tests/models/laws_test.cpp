@@ -14,7 +14,7 @@ uint64_t cases() { return cases_here(40, 4); }
 }  // namespace
 
 TEST_CASE("law 1: a routed batch has the bits of one example at a time") {
-  const OnBackend on(GENERATE(from_range(backend_names())));
+  const OnBackend on(GENERATE(from_range(backend_and_precision_names())));
   for (uint64_t seed = 1; seed <= cases(); ++seed) {
     const Case c = random_case(seed);
     INFO(describe(c));
@@ -34,7 +34,7 @@ TEST_CASE("law 1: a routed batch has the bits of one example at a time") {
 }
 
 TEST_CASE("law 1: the routed gradient is the weighted sum of gradients taken alone with weight 1") {
-  const OnBackend on(GENERATE(from_range(backend_names())));
+  const OnBackend on(GENERATE(from_range(backend_and_precision_names())));
   for (uint64_t seed = 1; seed <= cases(); ++seed) {
     const Case c = random_case(seed);
     INFO(describe(c));
@@ -127,7 +127,7 @@ Leaks count_leaks(Denominator denominator) {
 }  // namespace
 
 TEST_CASE("law 2: what an example holds never reaches a block that does not admit it") {
-  const OnBackend on(GENERATE(from_range(backend_names())));
+  const OnBackend on(GENERATE(from_range(backend_and_precision_names())));
   const Leaks leaks = count_leaks(Denominator::fixed);
   CHECK(leaks.pairs > 5 * static_cast<int>(cases()) / 2);
   CHECK(leaks.found == 0);
@@ -139,7 +139,7 @@ TEST_CASE("the test of law 2 sees a loss denominator that depends on the batch")
 }
 
 TEST_CASE("law 3: an example with no weight anywhere might as well be absent") {
-  const OnBackend on(GENERATE(from_range(backend_names())));
+  const OnBackend on(GENERATE(from_range(backend_and_precision_names())));
   for (uint64_t seed = 1; seed <= cases(); ++seed) {
     Case c = random_case(seed);
     INFO(describe(c));
@@ -163,7 +163,7 @@ TEST_CASE("law 3: an example with no weight anywhere might as well be absent") {
 }
 
 TEST_CASE("law 4: routing never changes a forward value") {
-  const OnBackend on(GENERATE(from_range(backend_names())));
+  const OnBackend on(GENERATE(from_range(backend_and_precision_names())));
   for (uint64_t seed = 1; seed <= cases(); ++seed) {
     Case c = random_case(seed);
     INFO(describe(c));
@@ -191,7 +191,7 @@ TEST_CASE("law 4: routing never changes a forward value") {
 }
 
 TEST_CASE("law 5: a block to which nothing was admitted is not stepped") {
-  const OnBackend on(GENERATE(from_range(backend_names())));
+  const OnBackend on(GENERATE(from_range(backend_and_precision_names())));
   for (uint64_t seed = 1; seed <= cases(); ++seed) {
     Case c = random_case(seed);
     INFO(describe(c));
@@ -213,7 +213,7 @@ TEST_CASE("law 5: a block to which nothing was admitted is not stepped") {
 }
 
 TEST_CASE("law 6: realised norms are those of each example's own gradient") {
-  const OnBackend on(GENERATE(from_range(backend_names())));
+  const OnBackend on(GENERATE(from_range(backend_and_precision_names())));
   for (uint64_t seed = 1; seed <= cases(); ++seed) {
     const Case c = random_case(seed);
     INFO(describe(c));
@@ -243,7 +243,7 @@ TEST_CASE("law 6: realised norms are those of each example's own gradient") {
 }
 
 TEST_CASE("law 8: the same bits for any number of threads and any cut into micro-batches") {
-  const OnBackend on(GENERATE(from_range(backend_names())));
+  const OnBackend on(GENERATE(from_range(backend_and_precision_names())));
   for (uint64_t seed = 1; seed <= cases(); ++seed) {
     const Case c = random_case(seed);
     INFO(describe(c));
@@ -283,7 +283,7 @@ TEST_CASE("law 8: the same bits for any number of threads and any cut into micro
 }
 
 TEST_CASE("withheld gradients add up with the admitted ones to the whole, and change nothing else") {
-  const OnBackend on(GENERATE(from_range(backend_names())));
+  const OnBackend on(GENERATE(from_range(backend_and_precision_names())));
   for (uint64_t seed = 1; seed <= cases(); ++seed) {
     Case c = random_case(seed);
     INFO(describe(c));

@@ -100,7 +100,7 @@ inline Case random_case(uint64_t seed) { return random_case(seed, static_cast<in
 inline std::string describe(const Case& c) {
   std::string techniques;
   for (const std::string& t : c.techniques) techniques += ", " + t;
-  return test_backend().name() + ", seed " + std::to_string(c.seed) + ", layers " + std::to_string(c.config.layers) +
+  return current_backend().name + ", seed " + std::to_string(c.seed) + ", layers " + std::to_string(c.config.layers) +
          ", width " + std::to_string(c.config.width) + ", heads " + std::to_string(c.config.heads) + "/" +
          std::to_string(c.config.kv_heads) + ", " + name(c.config.mlp) + ", " + name(c.config.norm) + ", " +
          name(c.config.positions) + (c.config.tied_head ? ", tied" : "") + (c.config.bias ? ", bias" : "") +
