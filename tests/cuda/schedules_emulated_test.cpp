@@ -31,7 +31,7 @@ Step under(uint64_t schedule, bool observe, const Case& c, How how) {
 }  // namespace
 
 TEST_CASE("law 8 on the device: 32 random schedules of blocks and warps give the same bits", "[slow]") {
-  const OnBackend on("cuda");
+  const OnBackend on(GENERATE("cuda", "cuda tf32", "cuda bf16"));
   for (const uint64_t seed : {3, 8}) {
     const Case c = random_case(seed);
     const Step want = under(0, false, c, How::withheld);
