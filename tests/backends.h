@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdlib>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -38,7 +39,8 @@ inline Backend& backend_named(const std::string& name) {
   if (name == "cuda") return cuda_backend();
   if (name == "cuda tf32") return cuda_backend(cuda::Precision::tf32);
   if (name == "cuda bf16") return cuda_backend(cuda::Precision::bf16);
-  return cpu_backend();
+  if (name == "cpu") return cpu_backend();
+  throw std::invalid_argument("no backend '" + name + "'");
 }
 
 // While it lives, test_backend() is the one of that name.

@@ -20,7 +20,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_kernel(Attention 
   const int head = static_cast<int>(blockIdx.y);
   const int hd = a.shape.head_dim;
   const int kv_col = head / (a.shape.heads / a.shape.kv_heads) * hd;
-  const AttentionTile* tile = a.shape.tiles + blockIdx.x;
+  const AttentionTile* tile = tile_of_queries(a.shape);
   const int begin = load(&tile->begin);
   const int end = load(&tile->end);
   const int first = load(&tile->first);
@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_kernel(Attention 
         s[i][j] *= a.shape.scale;
         if (key + tile_tx() + 8 * j <= query && s[i][j] > high) high = s[i][j];
       }
-      high = row_max(high);
+      high = row_max<8>(high);
       const float fade = exp_bits(top[i] - high);
       float mine = 0.0f;
       for (int j = 0; j < kScores; ++j) {
@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_kernel(Attention 
         mine += e;
         p[(kHigh * tile_ty() + i) * kScorePitch + tile_tx() + 8 * j] = e;
       }
-      sum[i] = __fmaf_rn(sum[i], fade, row_sum(mine));
+      sum[i] = __fmaf_rn(sum[i], fade, row_sum<8>(mine));
       top[i] = high;
       for (int j = 0; j < width / 8; ++j) o[i][j] *= fade;
     }
@@ -78,7 +78,6 @@ void attention(View q, View k, View v, const AttentionShape& shape, MutView out,
   const dim3 grid(static_cast<unsigned>(shape.tile_count), static_cast<unsigned>(shape.heads));
   with_width(shape.head_dim, [&](auto width) {
     constexpr int w = decltype(width)::value;
-    cudaFuncSetAttribute(attention_kernel<w>, cudaFuncAttributeMaxDynamicSharedMemorySize, kForwardShared<w>);
     launch("attention", attention_kernel<w>, grid, kAttentionThreads, kForwardShared<w>, stream, a);
   });
 }

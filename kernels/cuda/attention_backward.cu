@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_dq_kernel(Attenti
   const int head = static_cast<int>(blockIdx.y);
   const int hd = a.shape.head_dim;
   const int kv_col = head / (a.shape.heads / a.shape.kv_heads) * hd;
-  const AttentionTile* tile = a.shape.tiles + blockIdx.x;
+  const AttentionTile* tile = tile_of_queries(a.shape);
   const int end = load(&tile->end);
   const int first = load(&tile->first);
   stage_head<width>(a.q, first, end, head * hd, hd, q);
@@ -138,8 +138,6 @@ void attention_backward(View q, View k, View v, View out, View lse, View dout, c
   const auto tiles = static_cast<unsigned>(shape.tile_count);
   with_width(shape.head_dim, [&](auto width) {
     constexpr int w = decltype(width)::value;
-    cudaFuncSetAttribute(attention_dq_kernel<w>, cudaFuncAttributeMaxDynamicSharedMemorySize, kQueryShared<w>);
-    cudaFuncSetAttribute(attention_dkv_kernel<w>, cudaFuncAttributeMaxDynamicSharedMemorySize, kKeyShared<w>);
     launch("attention_dq", attention_dq_kernel<w>, dim3(tiles, static_cast<unsigned>(shape.heads)), kAttentionThreads,
            kQueryShared<w>, stream, a);
     launch("attention_dkv", attention_dkv_kernel<w>, dim3(tiles, static_cast<unsigned>(shape.kv_heads)),

@@ -101,17 +101,24 @@ __device__ inline void write_head(const MutView& m, int row, int end, int col, i
   }
 }
 
-// The sum and the largest of the eight threads that have the same rows.
+// The sum and the largest over the `lanes` threads that have the same rows.
+template <int lanes>
 __device__ inline float row_sum(float v) {
-  for (int bits = 4; bits > 0; bits /= 2) v += __shfl_xor_sync(kAllLanes, v, bits);
+  for (int bits = lanes / 2; bits > 0; bits /= 2) v += __shfl_xor_sync(kAllLanes, v, bits);
   return v;
 }
+template <int lanes>
 __device__ inline float row_max(float v) {
-  for (int bits = 4; bits > 0; bits /= 2) {
+  for (int bits = lanes / 2; bits > 0; bits /= 2) {
     const float other = __shfl_xor_sync(kAllLanes, v, bits);
     v = other > v ? other : v;
   }
   return v;
+}
+
+// The tile of this block where those at the end of an example have the most to do, and so begin first.
+__device__ inline const AttentionTile* tile_of_queries(const AttentionShape& s) {
+  return s.tiles + (gridDim.x - 1 - blockIdx.x);
 }
 
 // exp(s) that keeps a NaN, and makes one of an infinity.

@@ -6,19 +6,6 @@
 namespace govtrain::cuda {
 namespace {
 
-// The sum and the largest over the four lanes that have the same rows.
-__device__ float quad_sum(float v) {
-  for (int bits = 2; bits > 0; bits /= 2) v += __shfl_xor_sync(kAllLanes, v, bits);
-  return v;
-}
-__device__ float quad_max(float v) {
-  for (int bits = 2; bits > 0; bits /= 2) {
-    const float other = __shfl_xor_sync(kAllLanes, v, bits);
-    v = other > v ? other : v;
-  }
-  return v;
-}
-
 template <Precision precision, int width>
 __global__ void __launch_bounds__(kAttentionThreads) attention_mma_kernel(Attention a) {
   expect_dynamic_shared<kMmaShared<precision, width, 1>>();
@@ -28,7 +15,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_mma_kernel(Attent
   const int head = static_cast<int>(blockIdx.y);
   const int hd = a.shape.head_dim;
   const int kv_col = head / (a.shape.heads / a.shape.kv_heads) * hd;
-  const AttentionTile* tile = a.shape.tiles + blockIdx.x;
+  const AttentionTile* tile = tile_of_queries(a.shape);
   const int end = load(&tile->end);
   const int first = load(&tile->first);
   const int last = first + kOwnRows < end ? first + kOwnRows : end;
@@ -60,7 +47,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_mma_kernel(Attent
     float mine[2] = {};
     GOVTRAIN_UNROLL
     for (int i = 0; i < 2; ++i) {
-      high[i] = quad_max(high[i]);
+      high[i] = row_max<4>(high[i]);
       fade[i] = exp_bits(top[i] - high[i]);
       top[i] = high[i];
     }
@@ -72,7 +59,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_mma_kernel(Attent
         mine[e / 2] += s[j][e];
       }
     }
-    for (int i = 0; i < 2; ++i) sum[i] = __fmaf_rn(sum[i], fade[i], quad_sum(mine[i]));
+    for (int i = 0; i < 2; ++i) sum[i] = __fmaf_rn(sum[i], fade[i], row_sum<4>(mine[i]));
     GOVTRAIN_UNROLL
     for (int j = 0; j < width / 8; ++j) {
       GOVTRAIN_UNROLL
@@ -97,7 +84,6 @@ void attention_mma(const Attention& a, Precision precision, Stream stream) {
     constexpr Precision kind = decltype(p)::value;
     constexpr int w = decltype(width)::value;
     constexpr int bytes = kMmaShared<kind, w, 1>;
-    cudaFuncSetAttribute(attention_mma_kernel<kind, w>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
     launch("attention_mma", attention_mma_kernel<kind, w>, grid, kAttentionThreads, bytes, stream, a);
   });
 }

@@ -39,6 +39,14 @@ __device__ __forceinline__ HeadSpan<precision, width> other_rows(int number) {
       owned * kHeadBytes<precision, width, kOwnRows> + number * kHeadBytes<precision, width, kOtherRows>, Rows::size);
 }
 
+// Where two floats can stand beside a row, in what its pitch leaves free.
+template <Precision precision, int width>
+__device__ __forceinline__ float2* beside_row(HeadSpan<precision, width> s, int row) {
+  using Rows = HeadRows<precision, width, kOtherRows>;
+  static_assert((Rows::pitch - width) * sizeof(typename Rows::Element) >= sizeof(float2));
+  return reinterpret_cast<float2*>(s.at(row * Rows::pitch + width));
+}
+
 // Rows [row, min(row + rows, end)) and columns [col, col + head_dim) of `v` into `to`, 0 elsewhere. tf32 goes by
 // cp.async: arrive() before a barrier.
 template <Precision precision, int width, int rows>

@@ -17,7 +17,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_mma_dq_kernel(Att
   const int head = static_cast<int>(blockIdx.y);
   const int hd = a.shape.head_dim;
   const int kv_col = head / (a.shape.heads / a.shape.kv_heads) * hd;
-  const AttentionTile* tile = a.shape.tiles + blockIdx.x;
+  const AttentionTile* tile = tile_of_queries(a.shape);
   const int end = load(&tile->end);
   const int first = load(&tile->first);
   const int last = first + kOwnRows < end ? first + kOwnRows : end;
@@ -65,8 +65,6 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_mma_dkv_kernel(At
   const int end = load(&tile->end);
   const int first = load(&tile->first);
   const int row = static_cast<int>(threadIdx.x) / 32 * kWarpRows;
-  __shared__ SharedArray<float, kOtherRows> lse;
-  __shared__ SharedArray<float, kOtherRows> delta;
   stage_rows<precision, width, kOwnRows>(a.k, first, end, kv_head * hd, hd, k);
   stage_rows<precision, width, kOwnRows>(a.v, first, end, kv_head * hd, hd, v);
   Results<width> dk = {};
@@ -76,10 +74,10 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_mma_dkv_kernel(At
       __syncthreads();
       stage_rows<precision, width, kOtherRows>(a.q, query0, end, head * hd, hd, q);
       stage_rows<precision, width, kOtherRows>(a.dout, query0, end, head * hd, hd, dout);
-      if (const int t = static_cast<int>(threadIdx.x); t < kOtherRows) {
+      if (threadIdx.x % 32 < kOtherRows / 4) {
+        const int t = static_cast<int>(threadIdx.x) / 32 * (kOtherRows / 4) + static_cast<int>(threadIdx.x) % 32;
         const QueryRow of = query_row(a, query0 + t, end, head);
-        lse[t] = of.lse;
-        delta[t] = of.delta;
+        store(beside_row<precision, width>(q, t), make_float2(of.lse, of.delta));
       }
       arrive();
       if (first + row >= end || query0 + kOtherRows <= first + row) continue;  // nothing that sees the warp's rows
@@ -92,11 +90,11 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_mma_dkv_kernel(At
         GOVTRAIN_UNROLL
         for (int side = 0; side < 2; ++side) {
           const int query = query0 + score_col(j, side);
-          const QueryRow of = {lse[score_col(j, side)], delta[score_col(j, side)]};
+          const float2 of = load(beside_row<precision, width>(q, score_col(j, side)));
           GOVTRAIN_UNROLL
           for (int e = side; e < 4; e += 2) {
             const bool seen = query < end && first + row + score_row(e) <= query;
-            const ScoreGradient g = score_gradient(a, of, seen, p[j][e], ds[j][e]);
+            const ScoreGradient g = score_gradient(a, {of.x, of.y}, seen, p[j][e], ds[j][e]);
             p[j][e] = g.p;
             ds[j][e] = g.ds;
           }
@@ -118,8 +116,6 @@ void attention_mma_backward(const AttentionGradient& a, Precision precision, Str
     constexpr Precision kind = decltype(p)::value;
     constexpr int w = decltype(width)::value;
     constexpr int bytes = kMmaShared<kind, w, 2>;
-    cudaFuncSetAttribute(attention_mma_dq_kernel<kind, w>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
-    cudaFuncSetAttribute(attention_mma_dkv_kernel<kind, w>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
     launch("attention_mma_dq", attention_mma_dq_kernel<kind, w>, dim3(tiles, static_cast<unsigned>(a.shape.heads)),
            kAttentionThreads, bytes, stream, a);
     launch("attention_mma_dkv", attention_mma_dkv_kernel<kind, w>, dim3(tiles, static_cast<unsigned>(a.shape.kv_heads)),

@@ -43,11 +43,17 @@ class Stream {
   LaunchSink* sink_;
 };
 
-inline void start_launch(const Launch& l) {
-  const cudaError_t e =
-      cudaLaunchKernel(l.kernel, l.grid, l.block, const_cast<void**>(l.arguments), l.dynamic, l.stream);
-  if (e != cudaSuccess) throw std::runtime_error(std::string("[cuda] ") + l.name + ": " + cudaGetErrorString(e));
+inline void expect_launched(const char* name, cudaError_t e) {
+  if (e != cudaSuccess) throw std::runtime_error(std::string("[cuda] ") + name + ": " + cudaGetErrorString(e));
 }
+
+inline void start_launch(const Launch& l) {
+  expect_launched(l.name,
+                  cudaLaunchKernel(l.kernel, l.grid, l.block, const_cast<void**>(l.arguments), l.dynamic, l.stream));
+}
+
+// A kernel gets more dynamic shared memory than this when it asks for it.
+constexpr size_t kSharedUnasked = 48 * 1024;
 
 // For arguments that hold arrays of structs and have no padding: GCC 12 clears wrong bytes of such.
 template <class T>
@@ -68,6 +74,10 @@ template <class... P, class... A>
 void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t dynamic, Stream stream,
             A&&... arguments) {
   std::tuple<P...> all(std::forward<A>(arguments)...);
+  if (dynamic > kSharedUnasked) {
+    expect_launched(
+        name, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(dynamic)));
+  }
 #if !defined(__CUDACC__) && !defined(GOVTRAIN_CUDA_TOOLKIT)
   simt::know_kernel(name, kernel);
 #endif

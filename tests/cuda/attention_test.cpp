@@ -1,6 +1,6 @@
-// Attention on tensor cores against a double reference that knows what is rounded. tf32 and bf16 hold the operands
-// here exactly, so only probabilities and their gradients are rounded, and each element has its own bound. The op cases
-// hold the same kernels to a bound for any operands.
+// Attention on tensor cores against a double reference that rounds the operands as it does. What is left are the
+// roundings of probabilities and of gradients of scores, so each element has its own bound; the op cases, which do not
+// round, hold the same kernels to a wide one.
 #include <cmath>
 
 #include "core/buffer.h"
@@ -21,14 +21,14 @@ struct Shape {
   int64_t head_dim;
 };
 
-// A matrix in the memory of `k`, and its values before anything is written.
+// A matrix in the memory of `k`, and its values.
 class Operand {
  public:
   Operand(Backend& k, int64_t rows, int64_t cols, uint64_t seed) : values(rows, cols) {
     const Rng rng(seed, Stream::test);
     std::vector<float> v(static_cast<size_t>(rows * cols));
     for (size_t i = 0; i < v.size(); ++i) {
-      v[i] = rounded(2.0f * static_cast<float>(rng.uniform(i)) - 1.0f, Precision::bf16);
+      v[i] = 2.0f * static_cast<float>(rng.uniform(i)) - 1.0f;
       values.v[i] = static_cast<double>(v[i]);
     }
     memory_ = Buffer<float>(std::span<const float>(v), k.allocator());
@@ -43,18 +43,30 @@ class Operand {
 };
 
 struct Results {
-  Matrix out, dq, dk, dv;
+  Matrix out, lse, dq, dk, dv;
 };
 
-// The results in double, and how much each may change when every probability and every gradient of a score is off by a
-// relative error of 1 where it weighs something.
+// The results in double, and the sum of the magnitudes of what each adds up: what changes when all probabilities and
+// gradients of scores are off by a relative error of 1.
 struct Reference {
   Results exact, magnitude;
 };
 
-Reference reference_of(const Shape& s, const Rows& rows, double scale, const Matrix& q, const Matrix& k,
-                       const Matrix& v, const Matrix& dout) {
-  const Results zeros{Matrix(q.rows, q.cols), Matrix(q.rows, q.cols), Matrix(k.rows, k.cols), Matrix(k.rows, k.cols)};
+Matrix all_rounded(Matrix m, Precision precision) {
+  for (double& v : m.v) v = static_cast<double>(rounded(static_cast<float>(v), precision));
+  return m;
+}
+
+// Backward as the kernels have it: from an lse and a delta that were made in float32, whatever the precision.
+Reference reference_of(const Shape& s, const Rows& rows, double scale, Precision precision, const Operand& q_in,
+                       const Operand& k_in, const Operand& v_in, const Operand& dout_in, const Matrix& lse,
+                       const Matrix& delta) {
+  const Matrix q = all_rounded(q_in.values, precision);
+  const Matrix k = all_rounded(k_in.values, precision);
+  const Matrix v = all_rounded(v_in.values, precision);
+  const Matrix dout = all_rounded(dout_in.values, precision);
+  const Results zeros{Matrix(q.rows, q.cols), Matrix(q.rows, s.heads), Matrix(q.rows, q.cols), Matrix(k.rows, k.cols),
+                      Matrix(k.rows, k.cols)};
   Reference r{zeros, zeros};
   const int64_t d = s.head_dim;
   const auto add = [](Matrix& exact, Matrix& magnitude, int64_t row, int64_t col, double weight, double value) {
@@ -71,23 +83,16 @@ Reference reference_of(const Shape& s, const Rows& rows, double scale, const Mat
       const int64_t at = head * d;
       const int64_t kv = head / (s.heads / s.kv_heads) * d;
       for (int i = rows.begin(e); i < rows.end(e); ++i) {
-        std::vector<double> p;
         double sum = 0.0;
+        for (int j = rows.begin(e); j <= i; ++j) sum += std::exp(scale * dot(q, i, at, k, j, kv));
+        r.exact.lse.at(i, head) = std::log(sum);
         for (int j = rows.begin(e); j <= i; ++j) {
-          p.push_back(std::exp(scale * dot(q, i, at, k, j, kv)));
-          sum += p.back();
-        }
-        double delta = 0.0;
-        for (size_t n = 0; n < p.size(); ++n) {
-          p[n] /= sum;
-          delta += p[n] * dot(dout, i, at, v, rows.begin(e) + static_cast<int>(n), kv);
-        }
-        for (size_t n = 0; n < p.size(); ++n) {
-          const int j = rows.begin(e) + static_cast<int>(n);
-          const double ds = scale * p[n] * (dot(dout, i, at, v, j, kv) - delta);
+          const double score = scale * dot(q, i, at, k, j, kv);
+          const double p = std::exp(score - lse.at(i, head));
+          const double ds = scale * p * (dot(dout, i, at, v, j, kv) - delta.at(i, head));
           for (int64_t c = 0; c < d; ++c) {
-            add(r.exact.out, r.magnitude.out, i, at + c, p[n], v.at(j, kv + c));
-            add(r.exact.dv, r.magnitude.dv, j, kv + c, p[n], dout.at(i, at + c));
+            add(r.exact.out, r.magnitude.out, i, at + c, std::exp(score) / sum, v.at(j, kv + c));
+            add(r.exact.dv, r.magnitude.dv, j, kv + c, p, dout.at(i, at + c));
             add(r.exact.dq, r.magnitude.dq, i, at + c, ds, k.at(j, kv + c));
             add(r.exact.dk, r.magnitude.dk, j, kv + c, ds, q.at(i, at + c));
           }
@@ -126,19 +131,32 @@ void check(const Shape& s, Precision precision) {
   const Operand dq(kernels, n, s.heads * d, 7);
   const Operand dk(kernels, n, s.kv_heads * d, 8);
   const Operand dv(kernels, n, s.kv_heads * d, 9);
-  kernels.attention(q.view(), k.view(), v.view(), rows, s.heads, s.kv_heads, scale, out.view(), lse.view());
-  const Reference r = reference_of(s, rows, static_cast<double>(scale), q.values, k.values, v.values, dout.values);
-  const double unit = operand_unit(precision);
-  // float32 sums, as in the op case; what is left of them when operands are exact.
-  const double slack = 2 * chain(nd, 0.5 * std::sqrt(nd) + 1) + chain(static_cast<double>(n), 1);
-  CHECK(excess(out, r.exact.out, r.magnitude.out, unit, slack) <= 0.0);
-
-  // The gradients of what float32 gives, so that nothing that was rounded on the way goes into delta.
+  // The softmax of float32, from which the gradients are taken.
   cuda_backend().attention(q.view(), k.view(), v.view(), rows, s.heads, s.kv_heads, scale, out.view(), lse.view());
+  Matrix of_lse(n, s.heads);
+  Matrix of_delta(n, s.heads);
+  const std::vector<float> out32 = out.now();
+  const std::vector<float> lse32 = lse.now();
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t c = 0; c < s.heads * d; ++c) {
+      of_delta.at(i, c / d) +=
+          dout.values.at(i, c) * static_cast<double>(out32[static_cast<size_t>(i * s.heads * d + c)]);
+    }
+    for (int64_t h = 0; h < s.heads; ++h) {
+      of_lse.at(i, h) = static_cast<double>(lse32[static_cast<size_t>(i * s.heads + h)]);
+    }
+  }
   kernels.attention_backward(q.view(), k.view(), v.view(), out.view(), lse.view(), dout.view(), rows, s.heads,
                              s.kv_heads, scale, dq.view(), dk.view(), dv.view());
-  const double group = static_cast<double>(s.heads) / s.kv_heads;
-  const double grad_slack = slack * std::sqrt(nd) * group;
+  kernels.attention(q.view(), k.view(), v.view(), rows, s.heads, s.kv_heads, scale, out.view(), lse.view());
+
+  const Reference r = reference_of(s, rows, static_cast<double>(scale), precision, q, k, v, dout, of_lse, of_delta);
+  const double unit = operand_unit(precision);
+  // Sums in float32, as in the op case: what is left when operands are exact.
+  const double slack = 2 * chain(nd, 0.5 * std::sqrt(nd) + 1) + chain(static_cast<double>(n), 1);
+  CHECK(excess(out, r.exact.out, r.magnitude.out, unit, slack) <= 0.0);
+  CHECK(excess(lse, r.exact.lse, r.magnitude.lse, unit, slack + 8 * 0x1p-24 * (6 + std::sqrt(nd))) <= 0.0);
+  const double grad_slack = slack * std::sqrt(nd) * s.heads / s.kv_heads;
   CHECK(excess(dq, r.exact.dq, r.magnitude.dq, unit, grad_slack) <= 0.0);
   CHECK(excess(dk, r.exact.dk, r.magnitude.dk, unit, grad_slack) <= 0.0);
   CHECK(excess(dv, r.exact.dv, r.magnitude.dv, unit, grad_slack) <= 0.0);
@@ -146,7 +164,7 @@ void check(const Shape& s, Precision precision) {
 
 }  // namespace
 
-TEST_CASE("attention on tensor cores rounds its operands and nothing else") {
+TEST_CASE("attention on tensor cores rounds its operands, to nearest, and nothing else") {
   const std::vector<Shape> shapes = {{{1, 31, 2, 34}, 2, 1, 32}, {{65, 3, 129}, 2, 2, 20}, {{64, 96, 1}, 3, 1, 64},
                                      {{40, 63}, 1, 1, 5},        {{70, 33}, 2, 1, 100},    {{33}, 1, 1, 128},
                                      {{7, 161, 32}, 4, 2, 8}};

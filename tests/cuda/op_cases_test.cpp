@@ -11,8 +11,10 @@ namespace {
 
 using cuda::Precision;
 
-// Two tiles and a bit, so that every edge is met; long rows are for the slow cases.
+// Two tiles of 32 and a bit, so that edges are met; long rows are for the slow cases.
 const std::vector<std::vector<int32_t>> kShort = {{1}, {31, 2, 34}};
+// Tiles of 64 rows.
+const std::vector<int32_t> kLong = {3, 130, 34};
 
 // Calls f(op, precision) for every line and every precision that it knows.
 template <class F>
@@ -49,7 +51,9 @@ TEST_CASE("backward kernels of the device match central differences of the refer
 
 TEST_CASE("an example's rows on the device do not depend on the others, on its position or on the schedule", "[slow]") {
   for_each_case([](const OpCase& op, Precision precision) {
-    for (const auto& lengths : kShort) {
+    std::vector<std::vector<int32_t>> all = kShort;
+    if (op.name.starts_with("attention")) all.push_back(kLong);
+    for (const auto& lengths : all) {
       INFO("rows " << Catch::Detail::stringify(lengths));
       check_isolation(cuda_backend(precision), op, batch_of(lengths), 4,
                       [](int round) { set_schedule(static_cast<uint64_t>(100 + round)); });

@@ -81,8 +81,9 @@ inline OpCase attention_case(int heads, int kv_heads, int64_t hd) {
   // values below 1, summed over at most 389 keys; lse is at most log(389) + sqrt(hd).
   const auto n = static_cast<double>(hd);
   c.tolerance = 2 * chain(n, scale * 0.5 * n + 1) + chain(400, 1) + 8 * 0x1p-24 * (6 + std::sqrt(n));
-  // Rounded operands: the n terms of a score err independently, each by its magnitude, 1/3 in the root mean square: 4
-  // sqrt(n) scale / 3 = 4/3. Twice that is the relative error of a probability; it and its value are rounded again.
+  // Rounded operands, a wide bound (tests/cuda/attention_test.cpp has the tight one): the n terms of a score err
+  // independently, each by its magnitude, 1/3 in the root mean square: 4 sqrt(n) scale / 3 = 4/3. Twice that is the
+  // relative error of a probability; it and its value are rounded again.
   const double score = 4.0 / 3.0;
   c.products = 2 * score + 1;
   c.backward = [=](Backend& k, const Batch& b, const Views& in, const Views& out, View dout, const MutViews& din) {

@@ -88,14 +88,18 @@ class Step {
   void print() const {
     fmt::print("{}: {} layers, width {}, {} heads, mlp {}, vocabulary {}; {} examples of {} rows\n\n", m_.name,
                m_.layers, m_.width, m_.heads, m_.mlp, m_.vocab, m_.examples, m_.context);
-    fmt::print("{:<24}{:>6}{:>10}{:>9}{:>7}{:>10}{:>10}{:>8}{:>7}{:>7}{:>9}\n", "work", "calls", "GFLOP", "counted",
-               "ratio", "MB", "counted", "ratio", kNames[1], kNames[2], "blocks");
+    fmt::print("{:<24}{:>6}{:>9}{:>9}{:>6}{:>6}{:>6}{:>9}{:>9}{:>7}{:>7}{:>7}{:>8}\n", "work", "calls", "GFLOP",
+               "counted", "ratio", kNames[1], kNames[2], "MB", "counted", "ratio", kNames[1], kNames[2], "blocks");
     for (const Row& r : all_) {
-      const auto ratio = [&](size_t p) { return fmt::format("{:.2f}", r.counted[p].bytes() / r.bytes); };
-      fmt::print("{:<24}{:>6.0f}{:>10.3f}{:>9.3f}{:>7}{:>10.1f}{:>10.1f}{:>8}{:>7}{:>7}{:>9.0f}\n", r.name, r.calls,
-                 1e-9 * r.flops * r.calls, 1e-9 * r.work(0) * r.calls,
-                 r.flops > 0 ? fmt::format("{:.2f}", r.work(0) / r.flops) : "", 1e-6 * r.bytes * r.calls,
-                 1e-6 * r.counted[0].bytes() * r.calls, ratio(0), r.product ? ratio(1) : "", r.product ? ratio(2) : "",
+      const auto flops = [&](size_t p) {
+        return r.flops > 0 && (p == 0 || r.product) ? fmt::format("{:.2f}", r.work(p) / r.flops) : "";
+      };
+      const auto bytes = [&](size_t p) {
+        return p == 0 || r.product ? fmt::format("{:.2f}", r.counted[p].bytes() / r.bytes) : "";
+      };
+      fmt::print("{:<24}{:>6.0f}{:>9.3f}{:>9.3f}{:>6}{:>6}{:>6}{:>9.1f}{:>9.1f}{:>7}{:>7}{:>7}{:>8.0f}\n", r.name,
+                 r.calls, 1e-9 * r.flops * r.calls, 1e-9 * r.work(0) * r.calls, flops(0), flops(1), flops(2),
+                 1e-6 * r.bytes * r.calls, 1e-6 * r.counted[0].bytes() * r.calls, bytes(0), bytes(1), bytes(2),
                  std::ceil(r.blocks[0]));
     }
     fmt::print("\n{:<24}", "ms, share");
