@@ -1,7 +1,7 @@
 // Tiles of mma.sync: how a block of four warps brings two operands to shared memory, how a warp gets its fragments out
 // of there without bank conflicts, and where each element of its sums stands. In products a block makes 64 x 64
-// elements, a warp 32 x 32 of them. Lane layouts are those of the PTX manual (kernels/simt/matrix.h). Private to kernels/cuda. Not here:
-// what becomes of the sums (contract_mma.cu, gemm_tensor.cu, attention_mma.h).
+// elements, a warp 32 x 32 of them. Lane layouts are those of the PTX manual (kernels/simt/matrix.h). Private to
+// kernels/cuda. Not here: what becomes of the sums (contract_mma.cu, gemm_tensor.cu, attention_mma.h).
 #pragma once
 
 #include <type_traits>
