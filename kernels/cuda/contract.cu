@@ -1,6 +1,8 @@
 // The routed dW kernel in float32. A block owns a tile of the gradient: it reads the tile once, walks over the batch,
-// and writes the tile once. A thread owns 8 x 4 elements: their sum over the example in hand and their share of the
-// gradient both stay in registers.
+// and writes the tile once; or, where examples are spread (contract_spread.cu), it has one example and writes its sum.
+// A thread owns 8 x 4 elements: their sum over the example in hand and their share of the gradient both stay in
+// registers.
+#include <algorithm>
 #include <stdexcept>
 
 #include "kernels/cuda/contract_common.h"
@@ -100,10 +102,10 @@ __global__ void __launch_bounds__(kContractThreads) contract_fp32_kernel(OuterCo
   const int tx = static_cast<int>(threadIdx.x) % (kContractTile / kBroad);
   const int row = row0 + ty * kTall;
   const int col = col0 + tx * kBroad;
-  float grad[kTall][kBroad];
+  float grad[kTall][kBroad] = {};
   float kept[kTall][kBroad] = {};
   float tile[kTall][kBroad] = {};
-  read_tile(c.grad, row, col, grad);
+  if (c.spread == nullptr) read_tile(c.grad, row, col, grad);
   if (withheld) read_tile(c.withheld_grad, row, col, kept);
 
   const auto fetch = [&](const Step& s, int buffer) {
@@ -113,7 +115,8 @@ __global__ void __launch_bounds__(kContractThreads) contract_fp32_kernel(OuterCo
     stage(f.x, s.row, s.rows, col0, b.span().sub(buffer * kStepSize, kStepSize), kPlainPitch);
   };
   Walk now = start_walk(c);
-  if (!done(c, now)) fetch(now.step, 0);
+  const bool any = !done(c, now);
+  if (any) fetch(now.step, 0);
   __pipeline_commit();
   for (int buffer = 0; !done(c, now); buffer ^= 1) {
     Walk next = now;
@@ -152,6 +155,10 @@ __global__ void __launch_bounds__(kContractThreads) contract_fp32_kernel(OuterCo
     now = next;
   }
   __pipeline_wait_prior(0);
+  if (c.spread != nullptr) {
+    if (any) write_tile(spread_part(c), row, col, tile);
+    return;
+  }
   write_tile(c.grad, row, col, grad);
   if (withheld) write_tile(c.withheld_grad, row, col, kept);
 }
@@ -177,11 +184,20 @@ void add_norms(const Norms& n, int parts, Stream stream) {
 }
 
 void contract_fp32(const OuterContraction& c, dim3 grid, Stream stream) {
-  if (c.withheld == nullptr) {
+  if (c.withheld == nullptr || c.spread != nullptr) {
     launch("contract_fp32", contract_fp32_kernel<false>, grid, kContractThreads, 0, stream, c);
   } else {
     launch("contract_fp32_withheld", contract_fp32_kernel<true>, grid, kContractThreads, 0, stream, c);
   }
+}
+
+int spread_examples(int64_t p, int64_t d, int64_t rows, int examples) {
+  constexpr int64_t kFewTiles = 32;
+  constexpr int64_t kShortest = 64;            // rows of an example, on average
+  constexpr int64_t kMost = int64_t{1} << 20;  // floats
+  const int64_t tiles = int64_t{tiles_of(p)} * tiles_of(d);
+  if (tiles > kFewTiles || examples < 2 || rows < kShortest * examples) return 0;
+  return static_cast<int>(std::min<int64_t>(examples, std::max<int64_t>(1, kMost / (p * d))));
 }
 
 int64_t contract_scratch(int64_t p, int64_t d, int examples) {
@@ -192,15 +208,30 @@ void contract_outer(const OuterContraction& what, Precision precision, Stream st
   if (what.count > kMaxFactors)
     throw std::invalid_argument("[contract] more factors of one parameter than the kernel takes");
   if (what.examples == 0 || what.count == 0 || what.grad.size() == 0) return;
-  const dim3 grid(tiles_of(what.grad.cols), tiles_of(what.grad.rows));
-  if (precision == Precision::fp32) {
-    contract_fp32(what, grid, stream);
-  } else if (by == TensorCores::mma) {
-    contract_mma(what, precision, grid, stream);
+  dim3 grid(tiles_of(what.grad.cols), tiles_of(what.grad.rows));
+  const int tiles = static_cast<int>(grid.x * grid.y);
+  const auto run = [&](const OuterContraction& c) {
+    if (precision == Precision::fp32) {
+      contract_fp32(c, grid, stream);
+    } else if (by == TensorCores::mma) {
+      contract_mma(c, precision, grid, stream);
+    } else {
+      contract_wmma(c, precision, grid, stream);
+    }
+  };
+  OuterContraction part = what;
+  if (by == TensorCores::wmma || part.spread_examples == 0) part.spread = nullptr;
+  if (part.spread == nullptr) {
+    run(part);
   } else {
-    contract_wmma(what, precision, grid, stream);
+    for (; part.first < part.examples; part.first += part.spread_examples) {
+      const int count = std::min(part.spread_examples, part.examples - part.first);
+      grid.z = static_cast<unsigned>(count);
+      run(part);
+      add_spread(part, count, stream);
+    }
   }
-  add_norms({what.weight, what.norm2, what.scratch, what.examples}, static_cast<int>(grid.x * grid.y), stream);
+  add_norms({what.weight, what.norm2, what.scratch, what.examples}, tiles, stream);
 }
 
 }  // namespace govtrain::cuda

@@ -41,10 +41,19 @@ struct OuterContraction {
   MutView withheld_grad;             // [p, d]; adds withheld[i] * tile_i, where withheld is not null
   double* norm2 = nullptr;           // [examples] or null; adds |tile_i|^2 of examples with weight != 0
   double* scratch = nullptr;         // [contract_scratch(p, d, examples)], needed with norm2
+  // Null, or memory [spread_examples, p, d]: so many examples at a time are summed by blocks of their own, each into
+  // its part, and added to the gradient in example order afterwards. The bits are the same, mma only.
+  float* spread = nullptr;
+  int spread_examples = 0;
+  int first = 0;  // example of a launch that spreads them; contract_outer() sets it
 };
 
 template <>
 inline constexpr bool has_no_padding<OuterContraction> = true;
+
+// How many examples to spread, `rows` in all; 0: none. Worth its memory where a gradient has too few tiles to occupy a
+// device, and examples have rows enough; at most 4 MiB, or one example.
+int spread_examples(int64_t p, int64_t d, int64_t rows, int examples);
 
 // Doubles of scratch for the norms.
 int64_t contract_scratch(int64_t p, int64_t d, int examples);

@@ -18,9 +18,14 @@ struct Step {
   bool first, last;  // of the example's sum
 };
 
-// Moves on to the next example that takes part; examples beyond the batch end the walk.
+// The examples that a block walks over end before this one.
+__device__ inline int walk_end(const OuterContraction& c) {
+  return c.spread == nullptr ? c.examples : c.first + static_cast<int>(blockIdx.z) + 1;
+}
+
+// Moves on to the next example that takes part; examples beyond the last end the walk.
 __device__ inline void open_example(const OuterContraction& c, Step& s) {
-  for (; s.example < c.examples; ++s.example) {
+  for (; s.example < walk_end(c); ++s.example) {
     s.weight = load(c.weight + s.example);
     s.withheld = c.withheld == nullptr ? 0.0f : load(c.withheld + s.example);
     if (s.weight == 0.0f && s.withheld == 0.0f) continue;
@@ -37,16 +42,18 @@ __device__ inline void measure(const OuterContraction& c, Step& s, int begin) {
   s.last = s.factor == c.count - 1 && s.row + s.rows == s.end;
 }
 
-// The walk: all steps of the batch in order. `begin` is the first row of the example in hand.
+// The walk: all steps of the batch, or of the block's example, in order. `begin` is the first row of the example in
+// hand.
 struct Walk {
   Step step;
   int begin;
 };
 
-__device__ inline bool done(const OuterContraction& c, const Walk& w) { return w.step.example >= c.examples; }
+__device__ inline bool done(const OuterContraction& c, const Walk& w) { return w.step.example >= walk_end(c); }
 
 __device__ inline Walk start_walk(const OuterContraction& c) {
   Walk w{};
+  if (c.spread != nullptr) w.step.example = c.first + static_cast<int>(blockIdx.z);
   open_example(c, w.step);
   if (done(c, w)) return w;
   w.begin = w.step.row;
@@ -122,6 +129,16 @@ struct Norms {
   int examples;
 };
 void add_norms(const Norms& n, int parts, Stream stream);
+
+// Where a block that has one example leaves its sum.
+__device__ inline MutView spread_part(const OuterContraction& c) {
+  MutView m = c.grad;
+  m.data = c.spread + int64_t{blockIdx.z} * m.rows * m.cols;
+  m.ld = m.cols;
+  return m;
+}
+// contract_spread.cu: adds the parts of `count` examples from c.first on to the gradients, in order.
+void add_spread(const OuterContraction& c, int count, Stream stream);
 
 void contract_fp32(const OuterContraction& c, dim3 grid, Stream stream);
 void contract_mma(const OuterContraction& c, Precision precision, dim3 grid, Stream stream);

@@ -69,10 +69,10 @@ __global__ void __launch_bounds__(kContractThreads, 3) contract_mma_kernel(Outer
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int row = warp / 2 * kWarpTile;
   const int col = warp % 2 * kWarpTile;
-  Sums grad;
+  Sums grad = {};
   Sums kept = {};
   Sums tile = {};
-  read_sums(c.grad, row0 + row, col0 + col, grad);
+  if (c.spread == nullptr) read_sums(c.grad, row0 + row, col0 + col, grad);
   if (withheld) read_sums(c.withheld_grad, row0 + row, col0 + col, kept);
 
   const auto of_a = [&](int buffer) { return a.span().sub(buffer * Operand::size, Operand::size); };
@@ -91,7 +91,8 @@ __global__ void __launch_bounds__(kContractThreads, 3) contract_mma_kernel(Outer
     stage_b.end(of_b(buffer));
   };
   Walk now = start_walk(c);
-  if (!done(c, now)) {
+  const bool any = !done(c, now);
+  if (any) {
     begin(now.step, 0);
     end(now.step, 0);
   }
@@ -124,13 +125,17 @@ __global__ void __launch_bounds__(kContractThreads, 3) contract_mma_kernel(Outer
     if (norm && threadIdx.x == 0) store(c.scratch + int64_t{tile_number()} * c.examples + s.example, block_sum(shares));
     now = next;
   }
+  if (c.spread != nullptr) {
+    if (any) write_sums(spread_part(c), row0 + row, col0 + col, tile);
+    return;
+  }
   write_sums(c.grad, row0 + row, col0 + col, grad);
   if (withheld) write_sums(c.withheld_grad, row0 + row, col0 + col, kept);
 }
 
 template <Precision precision>
 void launch_mma(const OuterContraction& c, dim3 grid, Stream stream) {
-  if (c.withheld == nullptr) {
+  if (c.withheld == nullptr || c.spread != nullptr) {
     launch("contract_mma", contract_mma_kernel<precision, false>, grid, kContractThreads, 0, stream, c);
   } else {
     launch("contract_mma_withheld", contract_mma_kernel<precision, true>, grid, kContractThreads, 0, stream, c);

@@ -116,7 +116,9 @@ Result on_cpu(const Problem& q, bool withheld) {
 // Rows of `v` with their padding, on the device.
 std::vector<float> with_padding(View v) { return {v.data, v.data + v.rows * v.ld}; }
 
-Result on_device(const Problem& q, bool withheld, Precision precision, TensorCores by = TensorCores::mma) {
+// spread: how many examples at a time, 0: none.
+Result on_device(const Problem& q, bool withheld, Precision precision, TensorCores by = TensorCores::mma,
+                 int spread = 0) {
   const DeviceBuffer<float> grad(start(q, 77));
   const DeviceBuffer<float> kept(start(q, 78));
   const DeviceBuffer<int32_t> offsets(q.rows.offsets());
@@ -155,6 +157,9 @@ Result on_device(const Problem& q, bool withheld, Precision precision, TensorCor
   }
   c.norm2 = norm2.get();
   c.scratch = scratch.get();
+  const DeviceBuffer<float> parts(static_cast<size_t>(std::max(1, spread)) * static_cast<size_t>(q.p * q.d));
+  c.spread = parts.get();
+  c.spread_examples = spread;
   cuda::contract_outer(c, precision, nullptr, by);
   return {grad.host(), kept.host(), norm2.host()};
 }
@@ -237,6 +242,31 @@ TEST_CASE("the float32 kernel has the bits of the CPU backend") {
   }
 }
 
+TEST_CASE("examples spread over blocks of their own give the same bits, as many at a time as there may be") {
+  for (const Problem& q : problems()) {
+    for (const Precision precision : kAll) {
+      for (const bool withheld : {false, true}) {
+        const Result together = on_device(q, withheld, precision);
+        for (const int spread : {1, 3, 100}) {
+          INFO(label(q) << ", " << name_of(precision) << ", spread " << spread);
+          const Result apart = on_device(q, withheld, precision, TensorCores::mma, spread);
+          CHECK(apart.grad == together.grad);
+          CHECK(apart.kept == together.kept);
+          CHECK(apart.norm2 == together.norm2);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("examples are spread where a gradient has few tiles and examples are long") {
+  CHECK(cuda::spread_examples(192, 192, 4096, 16) == 16);
+  CHECK(cuda::spread_examples(512, 192, 4096, 16) == 10);  // 4 MiB
+  CHECK(cuda::spread_examples(768, 768, 8192, 8) == 0);    // 144 tiles
+  CHECK(cuda::spread_examples(192, 192, 16 * 63, 16) == 0);
+  CHECK(cuda::spread_examples(192, 192, 4096, 1) == 0);
+}
+
 TEST_CASE("the tensor-core kernels match double on rounded operands") {
   for (const Problem& q : problems()) {
     INFO(label(q));
@@ -268,17 +298,18 @@ TEST_CASE("mma.sync and wmma give the same gradients, and norms but for the orde
 }
 
 TEST_CASE("on the device, an example of weight 0 leaves no trace, whatever it holds") {
+  const int spread = GENERATE(0, 2);
   for (const Precision precision : kAll) {
     Problem q(70, 50, {20, 33, 5}, 2, 5, 3);
     q.weight = {1.0f, 0.0f, 0.5f};
-    const Result before = on_device(q, false, precision);
+    const Result before = on_device(q, false, precision, TensorCores::mma, spread);
     for (size_t f = 0; f < 2; ++f) {
       for (int t = 20; t < 53; ++t) {
         std::fill_n(q.dy[f].view().row(t), q.p, std::numeric_limits<float>::quiet_NaN());
         std::fill_n(q.x[f].view().row(t), q.d, std::numeric_limits<float>::infinity());
       }
     }
-    const Result after = on_device(q, false, precision);
+    const Result after = on_device(q, false, precision, TensorCores::mma, spread);
     CHECK(after.grad == before.grad);
     CHECK(after.norm2 == before.norm2);
     CHECK(before.norm2[1] == 0.0);
@@ -291,7 +322,7 @@ TEST_CASE("on the device, norms do not depend on the batch and no schedule chang
     const Result first = on_device(q, true, precision);
     for (uint64_t seed = 2; seed <= 33; ++seed) {
       set_schedule(seed, seed % 4 == 0);
-      const Result again = on_device(q, true, precision);
+      const Result again = on_device(q, true, precision, TensorCores::mma, static_cast<int>(seed % 3));
       CHECK(again.grad == first.grad);
       CHECK(again.kept == first.kept);
       CHECK(again.norm2 == first.norm2);

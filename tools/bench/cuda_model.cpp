@@ -158,8 +158,10 @@ class Step {
                 [&](Precision precision) { return samples::linear(precision, rows_, d, p); });
     put_product(name + " dx" + shape, calls, flops, operands + 4 * depth * out, tiles(rows_) * tiles(depth),
                 [&](Precision precision) { return samples::linear_dx(precision, rows_, d, p); });
+    const int64_t rows = int64_t{m_.examples} * m_.context;
+    const int at_once = std::max(1, cuda::spread_examples(p, d, rows, m_.examples));
     put_product(name + " dW" + shape, calls, flops, operands + 8 * depth * out + (tied ? 4 * rows_ * depth : 0),
-                tiles(depth) * tiles(out),
+                tiles(depth) * tiles(out) * at_once,
                 [&](Precision precision) { return samples::contract(precision, m_.examples, m_.context, p, d, tied); });
   }
 

@@ -88,7 +88,7 @@ Amount product_tile(Precision precision, bool forward, int64_t depth, int64_t ld
 }
 
 // One tile of a gradient over `examples` of `length` rows.
-Amount contract_tile(Precision precision, int examples, int length, int64_t p, int64_t d, bool scatter) {
+Amount contract_tile(Precision precision, int examples, int length, int64_t p, int64_t d, bool scatter, bool spread) {
   Memory m;
   const int64_t rows = int64_t{examples} * length;
   std::vector<int32_t> offsets, index, order;
@@ -108,8 +108,12 @@ Amount contract_tile(Precision precision, int examples, int length, int64_t p, i
   c.grad = m.matrix(kTile, kTile, short_ld(d));
   c.norm2 = m.filled(examples, 0.0);
   c.scratch = m.filled(examples, 0.0);
-  return counted(precision == Precision::fp32 ? "contract_fp32" : "contract_mma",
-                 [&] { cuda::contract_outer(c, precision, nullptr); });
+  const std::string kernel = precision == Precision::fp32 ? "contract_fp32" : "contract_mma";
+  const auto run = [&] { cuda::contract_outer(c, precision, nullptr); };
+  if (!spread) return counted(kernel, run);
+  c.spread_examples = examples;
+  c.spread = m.filled(int64_t{examples} * kTile * kTile, 0.0f);
+  return counted(kernel, run) + counted("add_spread", run);
 }
 
 Amount gain_columns(int examples, int length, int64_t d) {
@@ -160,7 +164,8 @@ Amount linear_dx(Precision precision, double rows, int64_t d, int64_t p) {
 }
 
 Amount contract(Precision precision, int examples, int length, int64_t p, int64_t d, bool scatter) {
-  return affine(examples, length, [&](int e, int t) { return contract_tile(precision, e, t, p, d, scatter); }) *
+  const bool spread = cuda::spread_examples(p, d, int64_t{examples} * length, examples) > 0;
+  return affine(examples, length, [&](int e, int t) { return contract_tile(precision, e, t, p, d, scatter, spread); }) *
          tiles(static_cast<double>(p), static_cast<double>(d));
 }
 
