@@ -23,7 +23,12 @@ using govtrain::testing::TinyRun;
 
 namespace {
 
+// Sanitizers make the emulated device many times slower: they see two steps, which launch all of its kernels.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr int steps = 2;
+#else
 constexpr int steps = 20;
+#endif
 
 // Made-up words; which of them comes next depends on the last one, so that there is something to learn.
 std::string prose(const Rng& rng, uint64_t at, int words) {
@@ -207,6 +212,7 @@ TEST_CASE("the quickstart's first steps on the device have the losses of the CPU
   }
   WARN(table << "on the device " << seconds << " s");
   CHECK(worst <= 1);
+  if (steps < 20) return;
   CHECK(worst_wrong > 1);                 // twice the decay is seen
   CHECK(cpu.back() < cpu.front() - 0.5);  // something was learned
 }
