@@ -242,12 +242,16 @@ TEST_CASE("operands and launches that a device would not take are reported") {
   const DeviceBuffer<float> y(32);
   expect_fault(FaultKind::operand, {"no tf32"}, one_block(32, not_rounded));
   expect_fault(FaultKind::launch, {"(1025,1,1) threads"}, one_block(1025, same_element, y.get()));
-  expect_fault(FaultKind::launch, {"50000 bytes of dynamic shared memory"},
-               [&] { launch("planted", same_element, 1, 1, 50000, nullptr, y.get()); });
   expect_fault(FaultKind::launch, {"a grid of (0,1,1)"},
                [&] { launch("planted", same_element, 0, 1, 0, nullptr, y.get()); });
-  cudaFuncSetAttribute(same_element, cudaFuncAttributeMaxDynamicSharedMemorySize, 50000);
+  // launch() asks for what is above 48 KiB; who launches by hand must.
+  float* to = y.get();
+  void* arguments[] = {&to};
+  expect_fault(FaultKind::launch, {"50000 bytes of dynamic shared memory"},
+               [&] { cudaLaunchKernel(reinterpret_cast<const void*>(same_element), 1, 1, arguments, 50000, nullptr); });
   launch("allowed", same_element, 1, 1, 50000, nullptr, y.get());
+  expect_fault(FaultKind::launch, {"200000 bytes of dynamic shared memory"},
+               [&] { launch("planted", same_element, 1, 1, 200000, nullptr, y.get()); });
 }
 
 TEST_CASE("streams that touch the same memory must be ordered") {
