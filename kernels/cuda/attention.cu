@@ -17,13 +17,9 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_kernel(Attention 
   const auto k = dynamic_shared<float>(kTileBytes, kHeadTile<width>);
   const auto v = dynamic_shared<float>(2 * kTileBytes, kHeadTile<width>);
   const auto p = dynamic_shared<float>(3 * kTileBytes, kAttentionTile * kScorePitch);
-  const int head = static_cast<int>(blockIdx.y);
+  const auto [head, begin, end, first] = tile_of_queries(a.shape);
   const int hd = a.shape.head_dim;
-  const int kv_col = head / (a.shape.heads / a.shape.kv_heads) * hd;
-  const AttentionTile* tile = tile_of_queries(a.shape);
-  const int begin = load(&tile->begin);
-  const int end = load(&tile->end);
-  const int first = load(&tile->first);
+  const int kv_col = kv_column(a.shape, head);
   stage_head<width>(a.q, first, end, head * hd, hd, q);
   const float none = -__uint_as_float(0x7F800000u);
   float top[kHigh] = {none, none};

@@ -39,16 +39,13 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_dq_kernel(Attenti
   const auto k = dynamic_shared<float>(2 * kTileBytes<width>, kHeadTile<width>);
   const auto v = dynamic_shared<float>(3 * kTileBytes<width>, kHeadTile<width>);
   const auto grad = dynamic_shared<float>(4 * kTileBytes<width>, kScoreTile);
-  const int head = static_cast<int>(blockIdx.y);
+  const auto [head, begin, end, first] = tile_of_queries(a.shape);
   const int hd = a.shape.head_dim;
-  const int kv_col = head / (a.shape.heads / a.shape.kv_heads) * hd;
-  const AttentionTile* tile = tile_of_queries(a.shape);
-  const int end = load(&tile->end);
-  const int first = load(&tile->first);
+  const int kv_col = kv_column(a.shape, head);
   stage_head<width>(a.q, first, end, head * hd, hd, q);
   stage_head<width>(a.dout, first, end, head * hd, hd, dout);
   float o[kHigh][width / 8] = {};
-  for (int key = load(&tile->begin); key <= first; key += kAttentionTile) {
+  for (int key = begin; key <= first; key += kAttentionTile) {
     __syncthreads();
     stage_head<width>(a.k, key, end, kv_col, hd, k);
     stage_head<width>(a.v, key, end, kv_col, hd, v);
@@ -82,12 +79,9 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_dkv_kernel(Attent
   const auto dout = dynamic_shared<float>(3 * kTileBytes<width>, kHeadTile<width>);
   const auto p = dynamic_shared<float>(4 * kTileBytes<width>, kScoreTile);
   const auto grad = dynamic_shared<float>(4 * kTileBytes<width> + kScoreBytes, kScoreTile);
-  const int kv_head = static_cast<int>(blockIdx.y);
+  const auto [kv_head, begin, end, first] = tile_of_keys(a.shape);
   const int hd = a.shape.head_dim;
   const int group = a.shape.heads / a.shape.kv_heads;
-  const AttentionTile* tile = a.shape.tiles + blockIdx.x;
-  const int end = load(&tile->end);
-  const int first = load(&tile->first);
   stage_head<width>(a.k, first, end, kv_head * hd, hd, k);
   stage_head<width>(a.v, first, end, kv_head * hd, hd, v);
   float dk[kHigh][width / 8] = {};

@@ -116,9 +116,21 @@ __device__ inline float row_max(float v) {
   return v;
 }
 
-// The tile of this block where those at the end of an example have the most to do, and so begin first.
-__device__ inline const AttentionTile* tile_of_queries(const AttentionShape& s) {
-  return s.tiles + (gridDim.x - 1 - blockIdx.x);
+// What a block owns: rows [first, ...) of one head of the example [begin, end).
+struct OwnTile {
+  int head, begin, end, first;
+};
+__device__ inline OwnTile tile_at(const AttentionShape& s, unsigned number) {
+  const AttentionTile* tile = s.tiles + number;
+  return {static_cast<int>(blockIdx.y), load(&tile->begin), load(&tile->end), load(&tile->first)};
+}
+// Queries: those at the end of an example have the most to do, and so begin first. Keys: those at its begin.
+__device__ inline OwnTile tile_of_queries(const AttentionShape& s) { return tile_at(s, gridDim.x - 1 - blockIdx.x); }
+__device__ inline OwnTile tile_of_keys(const AttentionShape& s) { return tile_at(s, blockIdx.x); }
+
+// The first column of the keys and values that a head of queries sees.
+__device__ inline int kv_column(const AttentionShape& s, int head) {
+  return head / (s.heads / s.kv_heads) * s.head_dim;
 }
 
 // exp(s) that keeps a NaN, and makes one of an infinity.

@@ -12,12 +12,9 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_mma_kernel(Attent
   const auto q = own_rows<precision, width>(0);
   const auto k = other_rows<precision, width, 1>(0);
   const auto v = other_rows<precision, width, 1>(1);
-  const int head = static_cast<int>(blockIdx.y);
+  const auto [head, begin, end, first] = tile_of_queries(a.shape);
   const int hd = a.shape.head_dim;
-  const int kv_col = head / (a.shape.heads / a.shape.kv_heads) * hd;
-  const AttentionTile* tile = tile_of_queries(a.shape);
-  const int end = load(&tile->end);
-  const int first = load(&tile->first);
+  const int kv_col = kv_column(a.shape, head);
   const int last = first + kOwnRows < end ? first + kOwnRows : end;
   const int row = static_cast<int>(threadIdx.x) / 32 * kWarpRows;  // of the warp, in the tile
   stage_rows<precision, width, kOwnRows>(a.q, first, end, head * hd, hd, q);
@@ -25,7 +22,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_mma_kernel(Attent
   float top[2] = {none, none};
   float sum[2] = {};
   Results<width> o = {};
-  for (int key = load(&tile->begin); key < last; key += kOtherRows) {
+  for (int key = begin; key < last; key += kOtherRows) {
     __syncthreads();
     stage_rows<precision, width, kOtherRows>(a.k, key, end, kv_col, hd, k);
     stage_rows<precision, width, kOtherRows>(a.v, key, end, kv_col, hd, v);
@@ -33,7 +30,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_mma_kernel(Attent
     if (first + row >= end || key >= first + row + kWarpRows) continue;  // nothing that the warp's rows see
     Scores s;
     multiply_rows<precision, width>(q, row, k, s);
-    const auto seen = [&](int j, int e) { return key + score_col(j, e) <= first + row + score_row(e); };
+    const auto seen = [&, first = first](int j, int e) { return key + score_col(j, e) <= first + row + score_row(e); };
     float high[2] = {top[0], top[1]};
     GOVTRAIN_UNROLL
     for (int j = 0; j < kOtherRows / 8; ++j) {

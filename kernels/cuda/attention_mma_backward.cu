@@ -14,12 +14,9 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_mma_dq_kernel(Att
   const auto dout = own_rows<precision, width>(1);
   const auto k = other_rows<precision, width, 2>(0);
   const auto v = other_rows<precision, width, 2>(1);
-  const int head = static_cast<int>(blockIdx.y);
+  const auto [head, begin, end, first] = tile_of_queries(a.shape);
   const int hd = a.shape.head_dim;
-  const int kv_col = head / (a.shape.heads / a.shape.kv_heads) * hd;
-  const AttentionTile* tile = tile_of_queries(a.shape);
-  const int end = load(&tile->end);
-  const int first = load(&tile->first);
+  const int kv_col = kv_column(a.shape, head);
   const int last = first + kOwnRows < end ? first + kOwnRows : end;
   const int row = static_cast<int>(threadIdx.x) / 32 * kWarpRows;
   stage_rows<precision, width, kOwnRows>(a.q, first, end, head * hd, hd, q);
@@ -27,7 +24,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_mma_dq_kernel(Att
   QueryRow rows[2];
   for (int i = 0; i < 2; ++i) rows[i] = query_row(a, first + row + score_row(2 * i), end, head);
   Results<width> dq = {};
-  for (int key = load(&tile->begin); key < last; key += kOtherRows) {
+  for (int key = begin; key < last; key += kOtherRows) {
     __syncthreads();
     stage_rows<precision, width, kOtherRows>(a.k, key, end, kv_col, hd, k);
     stage_rows<precision, width, kOtherRows>(a.v, key, end, kv_col, hd, v);
@@ -58,12 +55,9 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_mma_dkv_kernel(At
   const auto v = own_rows<precision, width>(1);
   const auto q = other_rows<precision, width, 2>(0);
   const auto dout = other_rows<precision, width, 2>(1);
-  const int kv_head = static_cast<int>(blockIdx.y);
+  const auto [kv_head, begin, end, first] = tile_of_keys(a.shape);
   const int hd = a.shape.head_dim;
   const int group = a.shape.heads / a.shape.kv_heads;
-  const AttentionTile* tile = a.shape.tiles + blockIdx.x;
-  const int end = load(&tile->end);
-  const int first = load(&tile->first);
   const int row = static_cast<int>(threadIdx.x) / 32 * kWarpRows;
   stage_rows<precision, width, kOwnRows>(a.k, first, end, kv_head * hd, hd, k);
   stage_rows<precision, width, kOwnRows>(a.v, first, end, kv_head * hd, hd, v);

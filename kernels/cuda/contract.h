@@ -41,8 +41,8 @@ struct OuterContraction {
   MutView withheld_grad;             // [p, d]; adds withheld[i] * tile_i, where withheld is not null
   double* norm2 = nullptr;           // [examples] or null; adds |tile_i|^2 of examples with weight != 0
   double* scratch = nullptr;         // [contract_scratch(p, d, examples)], needed with norm2
-  // Null, or memory [spread_examples, p, d]: so many examples at a time are summed by blocks of their own, each into
-  // its part, and added to the gradient in example order afterwards. The bits are the same, mma only.
+  // Null or 0, or memory [spread_examples, p, d]: so many examples at a time are summed by blocks of their own, each
+  // into its part, and added to the gradient in example order afterwards. The bits are the same, mma only.
   float* spread = nullptr;
   int spread_examples = 0;
   int first = 0;  // example of a launch that spreads them; contract_outer() sets it

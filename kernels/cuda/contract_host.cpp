@@ -92,7 +92,7 @@ void contract_matrix(Device& device, Precision precision, std::span<const Factor
   c.scratch = scratch.get();
   c.spread_examples = spread_examples(grad.rows, grad.cols, rows.total(), rows.examples());
   const Scratch<float> spread(device, std::max<int64_t>(1, c.spread_examples * grad.size()));
-  c.spread = c.spread_examples == 0 ? nullptr : spread.get();
+  c.spread = spread.get();
   contract_outer(c, precision, device.stream);
 }
 
