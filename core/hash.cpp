@@ -1,5 +1,6 @@
 #include "core/hash.h"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 #include <new>
@@ -7,6 +8,13 @@
 #include "core/error.h"
 
 namespace govtrain {
+namespace {
+
+// OpenSSL's own cleanup at exit would run before the worker threads end, which may still hash or hold its per-thread
+// state. It is asked for by whatever uses OpenSSL first, so this comes before main.
+[[maybe_unused]] const int without_cleanup_at_exit = OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr);
+
+}  // namespace
 
 struct Sha256::State {
   EVP_MD_CTX* context = EVP_MD_CTX_new();
