@@ -22,12 +22,31 @@ if(GOVTRAIN_CUDA STREQUAL "on")
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
   find_package(CUDAToolkit REQUIRED)
-  # Beside the toolkit, in the system's folders, or under CUDNN_ROOT.
-  find_path(GOVTRAIN_CUDNN_INCLUDE cudnn.h HINTS ${CUDNN_ROOT}/include $ENV{CUDNN_ROOT}/include ${CUDAToolkit_INCLUDE_DIRS})
-  find_library(GOVTRAIN_CUDNN_LIBRARY cudnn HINTS ${CUDNN_ROOT}/lib $ENV{CUDNN_ROOT}/lib ${CUDAToolkit_LIBRARY_DIR})
-  if(NOT GOVTRAIN_CUDNN_INCLUDE OR NOT GOVTRAIN_CUDNN_LIBRARY)
+  # Beside the toolkit, under <NAME>_ROOT, or in CMAKE_PREFIX_PATH. NVIDIA's Python packages have only versioned names.
+  function(govtrain_find_library NAME library header)
+    find_path(GOVTRAIN_${NAME}_INCLUDE ${header}
+      HINTS ${${NAME}_ROOT}/include $ENV{${NAME}_ROOT}/include ${CUDAToolkit_INCLUDE_DIRS})
+    list(TRANSFORM ARGN PREPEND lib${library}.so. OUTPUT_VARIABLE versioned)
+    find_library(GOVTRAIN_${NAME}_LIBRARY NAMES ${library} ${versioned}
+      HINTS ${${NAME}_ROOT}/lib $ENV{${NAME}_ROOT}/lib ${CUDAToolkit_LIBRARY_DIR})
+  endfunction()
+  govtrain_find_library(CUDNN cudnn cudnn.h 9 8)
+  if(GOVTRAIN_CUDNN_INCLUDE AND GOVTRAIN_CUDNN_LIBRARY)
+    message(STATUS "cuDNN: ${GOVTRAIN_CUDNN_LIBRARY}")
+  else()
     message(STATUS "cuDNN: not found; expected cudnn.h and libcudnn.so beside the CUDA toolkit or under CUDNN_ROOT. "
       "Convolutions on the device are an error in this build, all else is there")
+  endif()
+  if(NOT TARGET CUDA::cublasLt)
+    govtrain_find_library(CUBLAS cublasLt cublasLt.h 13 12)
+    if(NOT GOVTRAIN_CUBLAS_INCLUDE OR NOT GOVTRAIN_CUBLAS_LIBRARY)
+      message(FATAL_ERROR "cuBLASLt: not found; expected cublasLt.h and libcublasLt.so beside the CUDA toolkit or under "
+        "CUBLAS_ROOT")
+    endif()
+    message(STATUS "cuBLASLt: ${GOVTRAIN_CUBLAS_LIBRARY}")
+    add_library(CUDA::cublasLt UNKNOWN IMPORTED GLOBAL)
+    set_target_properties(CUDA::cublasLt PROPERTIES IMPORTED_LOCATION ${GOVTRAIN_CUBLAS_LIBRARY}
+      INTERFACE_INCLUDE_DIRECTORIES ${GOVTRAIN_CUBLAS_INCLUDE})
   endif()
 endif()
 

@@ -1,5 +1,8 @@
 #include "kernels/cuda/convolution.h"
 
+#include <fmt/format.h>
+
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -92,7 +95,14 @@ Perf take(const std::vector<Perf>& proposed, cudnnMathType_t math, const char* w
     if (p.status == CUDNN_STATUS_SUCCESS && p.determinism == CUDNN_DETERMINISTIC && exact && p.memory <= kMostWorkspace)
       return p;
   }
-  throw Error("cudnn", "{}: no deterministic algorithm for this shape", what);
+  std::string seen;
+  for (const Perf& p : proposed) {
+    seen += fmt::format("{}{}: status {}, determinism {}, mathematics {}, {} bytes", seen.empty() ? "" : "; ",
+                        static_cast<int>(p.algo), static_cast<int>(p.status), static_cast<int>(p.determinism),
+                        static_cast<int>(p.mathType), p.memory);
+  }
+  throw Error("cudnn", "{}: expected a deterministic algorithm for this shape, got {}", what,
+              seen.empty() ? "none" : seen);
 }
 
 }  // namespace

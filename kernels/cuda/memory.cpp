@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
+#include <iterator>
 #include <new>
 
 namespace govtrain::cuda {
@@ -26,7 +28,13 @@ constexpr size_t kMostKept = size_t{256} << 20;
 
 }  // namespace
 
-DeviceAllocator::~DeviceAllocator() { trim(); }
+// A device that has failed says so to whoever computes, not here.
+DeviceAllocator::~DeviceAllocator() {
+  try {
+    trim();
+  } catch (const std::exception&) {
+  }
+}
 
 void* DeviceAllocator::allocate(size_t bytes) {
   const size_t size = size_class(bytes);
@@ -41,14 +49,26 @@ void* DeviceAllocator::allocate(size_t bytes) {
     return p;
   }
   if (kept_ > kMostKept) give_back();
-  void* p = nullptr;
-  if (cudaMalloc(&p, size) == cudaSuccess) return p;
-  cudaGetLastError();  // clears it
-  give_back();
-  if (cudaMalloc(&p, size) == cudaSuccess) return p;
-  cudaGetLastError();
+  void* p = take(size);
+  if (p == nullptr) {
+    give_back();
+    p = take(size);
+  }
+  if (p != nullptr) return p;
   live_ -= size;
   throw std::bad_alloc();
+}
+
+// Null when the device has no room. Any other failure is of work that was given to the device before.
+void* DeviceAllocator::take(size_t bytes) {
+  void* p = nullptr;
+  const cudaError_t result = cudaMalloc(&p, bytes);
+  if (result == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // clears it
+    return nullptr;
+  }
+  check(result, "device memory");
+  return p;
 }
 
 void DeviceAllocator::release(void* p, size_t bytes) noexcept {
@@ -62,6 +82,8 @@ void DeviceAllocator::release(void* p, size_t bytes) noexcept {
 
 void DeviceAllocator::give_back() {
   recorder_->flush();
+  check(cudaStreamSynchronize(stream_), "device memory");
+  recorder_->drop_graphs();  // they name blocks
   for (auto& [size, blocks] : free_) {
     for (void* p : blocks) cudaFree(p);
   }
@@ -150,17 +172,22 @@ Staging::~Staging() {
 
 void Staging::open(size_t bytes) {
   if (!chunks_.empty()) check(cudaEventRecord(chunks_.back().sent, stream_), "event");
-  // The oldest chunk, if its copies are done and it is large enough; else, up to a few, a new one.
-  constexpr size_t kMost = 8;
-  const bool fits = !chunks_.empty() && chunks_.front().size >= bytes;
-  if (fits && (chunks_.size() >= kMost || cudaEventQuery(chunks_.front().sent) == cudaSuccess)) {
-    check(cudaEventSynchronize(chunks_.front().sent), "event");
-    chunks_.push_back(chunks_.front());
-    chunks_.pop_front();
-    chunks_.back().used = 0;
-    return;
+  // The oldest chunk that is large enough, if its copies are done; else, up to a few of that size, a new one.
+  constexpr std::ptrdiff_t kMost = 8;
+  const auto fits = [&](const Chunk& c) { return c.size >= bytes; };
+  const auto oldest = std::find_if(chunks_.begin(), chunks_.end(), fits);
+  if (oldest != chunks_.end()) {
+    const cudaError_t done = cudaEventQuery(oldest->sent);
+    if (done != cudaErrorNotReady) check(done, "copy to the device");
+    if (done == cudaSuccess || std::count_if(oldest, chunks_.end(), fits) >= kMost) {
+      check(cudaEventSynchronize(oldest->sent), "event");
+      const Chunk c{oldest->data, oldest->size, 0, oldest->sent};
+      chunks_.erase(oldest);
+      chunks_.push_back(c);
+      return;
+    }
+    cudaGetLastError();  // an event that is not ready is no failure
   }
-  cudaGetLastError();  // an event that is not ready is no failure
   Chunk c{nullptr, std::max(bytes, kChunk), 0, nullptr};
   void* p = nullptr;
   check(cudaMallocHost(&p, c.size), "pinned memory");

@@ -85,6 +85,7 @@ class DeviceAllocator final : public Allocator {
   void trim() override;
 
  private:
+  void* take(size_t bytes);
   void give_back();
   cudaStream_t stream_;
   Staging* staging_;

@@ -2,6 +2,7 @@
 // another device, and a run of the quickstart's size whose losses agree with the CPU's step by step.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <cmath>
@@ -68,7 +69,7 @@ std::vector<std::string> settings(const TinyRun& place) {
           "data.cache=" + place.path("prepared"),
           "policy.date=2026-06-01",
           "train.steps=" + std::to_string(steps),
-          "optim.warmup_steps=8",
+          "optim.warmup_steps=" + std::to_string(std::min(8, steps / 2)),
           "eval.every=0",
           "eval.max_tokens=2048",
           "sample.every=0",
@@ -136,7 +137,7 @@ TEST_CASE("a run on the device names it, and what it has learned can be asked fo
     return tiny.read(log);
   };
   const std::string devices = program({"env"});
-  if (backend_names().size() == 1) {
+  if (backend_names().back() == "cpu") {
     CHECK(devices.find("no cuda: ") != std::string::npos);
     return;
   }
@@ -156,7 +157,7 @@ TEST_CASE("a run on the device names it, and what it has learned can be asked fo
 }
 
 TEST_CASE("a run that goes on on another device says so, and so does its log") {
-  if (backend_names().size() == 1) return;
+  if (backend_names().back() == "cpu") return;
   const TinyRun tiny;
   REQUIRE(tiny.run("corpus", "run", {"train.max_minutes=0.000001", "run.device=cpu"}) == 0);
   REQUIRE(tiny.run("corpus", "run", {"run.resume=auto", "run.device=cuda"}) == 0);
@@ -190,7 +191,7 @@ TEST_CASE("a run that goes on on another device says so, and so does its log") {
 // runs on the CPU, one of them from weights disturbed by 6.9e-5. Each of the t steps disturbs once, and what it
 // disturbs has at most t steps to grow: |loss - loss'| <= t D(t).
 TEST_CASE("the quickstart's first steps on the device have the losses of the CPU", "[slow]") {
-  if (backend_names().size() == 1) return;
+  if (backend_names().back() == "cpu") return;
   const TinyRun place;
   place.write_corpus("quickstart", documents());
   const std::vector<double> cpu = run(place, "cpu", {"run.device=cpu"});

@@ -29,5 +29,14 @@ expect 0 '^step +ok .*cpu [0-9.]+ ms, fp32 [0-9.]+ ms, tf32 [0-9.]+ ms, bf16 [0-
 expect 0 '^torch +(skipped .*no PyTorch|ok .*cpu [0-9.]+ ms x[0-9.]+, fp32 .*, bf16 [0-9.]+ ms x[0-9.]+$)' --emulated --build "$build" --only torch
 # A run that is refused (its warmup is longer than its one step) fails the check.
 expect 1 '^train +FAILED .*Nothing was started' --emulated --build "$build" --only train --steps 1
-rm -rf "$empty"
+# What ends one process of the kernels' tests does not keep the others from running.
+fake=$build/gpu_check_fake
+mkdir -p "$fake/bin"
+printf '#!/bin/sh\necho "devices  emulated cuda"\n' >"$fake/bin/govtrain"
+# shellcheck disable=SC2016
+printf '#!/bin/sh\ncase "$*" in *gemm_test*) kill -ABRT $$ ;; esac\n' >"$fake/bin/cuda_test"
+chmod +x "$fake"/bin/*
+expect 1 '^kernels +FAILED .* failed: gemm_test;' --emulated --build "$fake" --only kernels
+grep -q '^pieces_test$' "$fake/gpu_check/kernels.log" || { echo "gpu_check: nothing ran after gemm_test"; failed=1; }
+rm -rf "$empty" "$fake"
 exit $failed

@@ -11,7 +11,7 @@ using namespace govtrain;
 using govtrain::testing::TinyRun;
 
 TEST_CASE("precision and determinism are in the log's first record, and a run goes on with its own only") {
-  if (test::backend_names().size() < 2) return;
+  if (test::backend_names().back() == "cpu") return;
   const TinyRun place;
   const std::vector<std::string> chosen = {"run.device=cuda", "run.precision=bf16", "run.determinism=fast"};
   std::vector<std::string> first = chosen;

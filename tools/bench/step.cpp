@@ -162,8 +162,8 @@ int run(const std::string& path, int rounds, bool whole, const std::vector<std::
     std::vector<double> ratio;
     for (size_t r = 0; r < v.seconds.size(); ++r) ratio.push_back(v.seconds[r] / variants[0].seconds[r]);
     const double m = quantile(v.seconds, 0.5);
-    fmt::print("{:<26}{:>10.1f}{:>18}{:>12.0f}{:>12.1f}{:>10.3f}{:>10.3f}\n", v.name, 1e3 * m,
-               fmt::format("{:.1f}..{:.1f}", 1e3 * quantile(v.seconds, 0.1), 1e3 * quantile(v.seconds, 0.9)),
+    fmt::print("{:<26}{:>10.2f}{:>18}{:>12.0f}{:>12.1f}{:>10.3f}{:>10.3f}\n", v.name, 1e3 * m,
+               fmt::format("{:.2f}..{:.2f}", 1e3 * quantile(v.seconds, 0.1), 1e3 * quantile(v.seconds, 0.9)),
                static_cast<double>(tokens) / m, static_cast<double>(v.peak) / (1 << 20), quantile(ratio, 0.5),
                static_cast<double>(v.peak) / static_cast<double>(variants[0].peak));
   }

@@ -136,7 +136,7 @@ def main():
     print(f"{sum(q.numel() for q in model.parameters())} parameters, {len(model.blocks())} blocks, "
           f"{o.examples * o.context} tokens a step; loss {losses[0]:.4f} in the first step, {losses[-1]:.4f} in the last")
     print(f"torch {torch.__version__} | {device} | {o.precision}{', compiled' if o.compile else ''} | "
-          f"{1e3 * middle:.1f} ms/step, {1e3 * seconds[len(seconds) // 10]:.1f}..{1e3 * seconds[len(seconds) * 9 // 10]:.1f} | "
+          f"{1e3 * middle:.2f} ms/step, {1e3 * seconds[len(seconds) // 10]:.2f}..{1e3 * seconds[len(seconds) * 9 // 10]:.2f} | "
           f"{o.examples * o.context / middle:.0f} tok/s")
 
 

@@ -13,21 +13,30 @@ emulated=$GPU_CHECK_EMULATED precisions=(fp32 tf32 bf16)
 
 need_program() { [ -x "$bin/$1" ] || die "no $1 in $bin; run the stage build"; }
 
+# NVIDIA's libraries as PyTorch brings them, for a machine that has nvcc and no more of the toolkit.
+python_libraries() {
+  python3 -c 'import glob, nvidia; print(";".join(glob.glob(list(nvidia.__path__)[0] + "/*")))' 2>/dev/null || true
+}
+
 stage_build() {
   local options=(-S . -B "$build" -DCMAKE_BUILD_TYPE=Release)
   if [ "$emulated" = 1 ]; then
     options+=(-DGOVTRAIN_CUDA=emulated)
     [ -e "$build/CMakeCache.txt" ] || options=(--preset release -B "$build")
   else
-    options+=(-DGOVTRAIN_CUDA=on)
+    options+=(-DGOVTRAIN_CUDA=on -DGOVTRAIN_WERROR=OFF "-DCMAKE_PREFIX_PATH=$(python_libraries)")
+    # A folder that was configured keeps its generator.
+    [ -e "$build/CMakeCache.txt" ] || ! command -v ninja >/dev/null || options+=(-G Ninja)
     [ ! -d third_party ] || options+=("-DGOVTRAIN_VENDORED=$root/third_party")
     CUDACXX=$(find_nvcc) || die "nvcc not found on PATH or in /usr/local/cuda/bin; set CUDACXX"
     export CUDACXX
   fi
   cmake "${options[@]}"
-  cmake --build "$build" --parallel "$GPU_CHECK_JOBS" \
-    --target govtrain cuda_test models_test tools_test bench_cuda_dw bench_step
-  echo "cmake ${options[*]}"
+  cmake --build "$build" --parallel "$GPU_CHECK_JOBS" --target gpu_check
+  local warnings cudnn
+  warnings=$(grep -Ec 'warning( #[0-9D-]+)?:|ptxas warning' "$logs/build.log" || true)
+  cudnn=$(sed -n 's/^-- \(cuDNN: [^;]*\).*/\1; /p' "$logs/build.log")
+  echo "$warnings warnings; ${cudnn}cmake ${options[*]}"
 }
 
 # The tests leave out the device where there is none: what follows would pass without having met it.
@@ -52,8 +61,26 @@ test_program() {
   need_program "$1"
   "$bin/$1" "$2"
 }
-stage_kernels() { test_program cuda_test "\"*\"$slow"; }
-stage_laws() { test_program models_test "\"law*\"$slow"; }
+# A failure on a device is the end of its process: one for each file. What has failed runs again with every launch waited
+# for, so that the log names the kernel.
+stage_kernels() {
+  need_program cuda_test
+  local file name files=0 failed=''
+  for file in tests/cuda/*_test.cpp; do
+    name=$(basename "$file" .cpp)
+    printf '\n%s\n' "$name"
+    files=$((files + 1))
+    "$bin/cuda_test" --filenames-as-tags "[#$name]$slow" && continue
+    failed+=" $name"
+    CUDA_LAUNCH_BLOCKING=1 "$bin/cuda_test" --filenames-as-tags "[#$name]$slow" || true
+  done
+  [ -z "$failed" ] || die "failed:$failed"
+  echo "all cases of $files files"
+}
+stage_laws() {
+  [ "$emulated" = 1 ] || export GOVTRAIN_TEST_BACKENDS=device  # tools/test has the CPU's
+  test_program models_test "\"law*\"$slow"
+}
 stage_losses() {
   local log
   test_program tools_test "*device*" | tee "$logs/losses.cases"
@@ -73,6 +100,8 @@ stage_train() {
     options=("data.inputs=[$root/configs/examples/corpus.jsonl]" data.tokenizer.kind=bytes
       "policy.file=$root/configs/policies/examples.yaml" policy.date=2026-06-01)
   fi
+  # The quickstart warms up for 40 steps.
+  [ "$emulated" = 1 ] || [ "$steps" -gt 40 ] || options+=("optim.warmup_steps=$((steps / 2))")
   text="$config$text, $steps steps:"
   for precision in "${precisions[@]}"; do
     out=$logs/run-$precision
