@@ -1,5 +1,6 @@
 // What right kernels do under the host execution layer: barriers, shuffles, votes, atomics, copies, graphs, counts, and
 // the same bits for every order of blocks and threads.
+#include "core/parallel.h"
 #include "tests/simt/support.h"
 
 namespace govtrain::test {
@@ -43,6 +44,15 @@ void warp_values(int* out) {
   store(mine + 7, static_cast<int>(__reduce_max_sync(half, static_cast<unsigned>(t))));
   store(mine + 8, static_cast<int>(__reduce_min_sync(half, static_cast<unsigned>(t))));
   store(mine + 9, __shfl_sync(0xFFFFFFFFu, t, t + 1, 16));
+}
+
+// Much memory of the host's thread, and a barrier in the middle.
+void reversed(const float* x, float* y) {
+  __shared__ SharedArray<float, 12000> s;
+  const int t = static_cast<int>(threadIdx.x);
+  s[t] = load(x + t);
+  __syncthreads();
+  store(y + blockIdx.x * blockDim.x + t, static_cast<float>(s[static_cast<int>(blockDim.x) - 1 - t]));
 }
 
 void votes(int* out) {
@@ -133,6 +143,21 @@ TEST_CASE("32 schedules of blocks and threads give the same bits") {
   double expected = 0;
   for (const float v : ramp(1000)) expected += static_cast<double>(v);
   CHECK(sum == Approx(expected).epsilon(1e-6));
+}
+
+TEST_CASE("blocks run on host threads that come and go") {
+  simt::settings().observe = false;
+  const int threads = thread_count();
+  const std::vector<float> values = ramp(128), want(values.rbegin(), values.rend());
+  const DeviceBuffer<float> x(values), y(12 * values.size());
+  for (int round = 0; round < 100; ++round) {
+    set_thread_count(1 + round * 7 % 6);
+    launch("reversed", reversed, 12, 128, 0, nullptr, static_cast<const float*>(x.get()), y.get());
+    const auto got = y.host();
+    CHECK(std::equal(want.begin(), want.end(), got.end() - 128));
+  }
+  set_thread_count(threads);
+  simt::settings() = {};
 }
 
 TEST_CASE("schedules differ from seed to seed") {
