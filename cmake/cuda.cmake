@@ -22,13 +22,16 @@ if(GOVTRAIN_CUDA STREQUAL "on")
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
   find_package(CUDAToolkit REQUIRED)
-  # Beside the toolkit, under <NAME>_ROOT, or in CMAKE_PREFIX_PATH. NVIDIA's Python packages have only versioned names.
+  # Under <NAME>_ROOT, beside the toolkit, or in CMAKE_PREFIX_PATH, where NVIDIA's Python packages have only versioned
+  # names. The header is the one beside the library that was found.
   function(govtrain_find_library NAME library header)
-    find_path(GOVTRAIN_${NAME}_INCLUDE ${header}
-      HINTS ${${NAME}_ROOT}/include $ENV{${NAME}_ROOT}/include ${CUDAToolkit_INCLUDE_DIRS})
     list(TRANSFORM ARGN PREPEND lib${library}.so. OUTPUT_VARIABLE versioned)
-    find_library(GOVTRAIN_${NAME}_LIBRARY NAMES ${library} ${versioned}
+    find_library(GOVTRAIN_${NAME}_LIBRARY NAMES ${library} ${versioned} NAMES_PER_DIR NO_DEFAULT_PATH
       HINTS ${${NAME}_ROOT}/lib $ENV{${NAME}_ROOT}/lib ${CUDAToolkit_LIBRARY_DIR})
+    find_library(GOVTRAIN_${NAME}_LIBRARY NAMES ${library} ${versioned} NAMES_PER_DIR)
+    cmake_path(GET GOVTRAIN_${NAME}_LIBRARY PARENT_PATH folder)
+    find_path(GOVTRAIN_${NAME}_INCLUDE ${header} NO_DEFAULT_PATH HINTS ${folder}/../include)
+    find_path(GOVTRAIN_${NAME}_INCLUDE ${header} HINTS ${CUDAToolkit_INCLUDE_DIRS})
   endfunction()
   govtrain_find_library(CUDNN cudnn cudnn.h 9 8)
   if(GOVTRAIN_CUDNN_INCLUDE AND GOVTRAIN_CUDNN_LIBRARY)

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 #include <exception>
-#include <iterator>
 #include <new>
 
 namespace govtrain::cuda {
@@ -28,24 +27,24 @@ constexpr size_t kMostKept = size_t{256} << 20;
 
 }  // namespace
 
-// A device that has failed says so to whoever computes, not here.
+// Where an exception is on its way already, a device that has failed does not end the program before it arrives.
 DeviceAllocator::~DeviceAllocator() {
   try {
     trim();
   } catch (const std::exception&) {
+    if (std::uncaught_exceptions() == 0) std::terminate();
   }
 }
 
 void* DeviceAllocator::allocate(size_t bytes) {
   const size_t size = size_class(bytes);
   const std::lock_guard lock(mutex_);
-  live_ += size;
-  peak_ = std::max(peak_, live_);
   auto& list = free_[size];
   if (!list.empty()) {
     void* p = *list.begin();
     list.erase(list.begin());
     kept_ -= size;
+    count(size);
     return p;
   }
   if (kept_ > kMostKept) give_back();
@@ -54,9 +53,14 @@ void* DeviceAllocator::allocate(size_t bytes) {
     give_back();
     p = take(size);
   }
-  if (p != nullptr) return p;
-  live_ -= size;
-  throw std::bad_alloc();
+  if (p == nullptr) throw std::bad_alloc();
+  count(size);
+  return p;
+}
+
+void DeviceAllocator::count(size_t bytes) {
+  live_ += bytes;
+  peak_ = std::max(peak_, live_);
 }
 
 // Null when the device has no room. Any other failure is of work that was given to the device before.
@@ -178,7 +182,11 @@ void Staging::open(size_t bytes) {
   const auto oldest = std::find_if(chunks_.begin(), chunks_.end(), fits);
   if (oldest != chunks_.end()) {
     const cudaError_t done = cudaEventQuery(oldest->sent);
-    if (done != cudaErrorNotReady) check(done, "copy to the device");
+    if (done == cudaErrorNotReady) {
+      cudaGetLastError();  // no failure
+    } else {
+      check(done, "copy to the device");
+    }
     if (done == cudaSuccess || std::count_if(oldest, chunks_.end(), fits) >= kMost) {
       check(cudaEventSynchronize(oldest->sent), "event");
       const Chunk c{oldest->data, oldest->size, 0, oldest->sent};
@@ -186,7 +194,6 @@ void Staging::open(size_t bytes) {
       chunks_.push_back(c);
       return;
     }
-    cudaGetLastError();  // an event that is not ready is no failure
   }
   Chunk c{nullptr, std::max(bytes, kChunk), 0, nullptr};
   void* p = nullptr;

@@ -70,8 +70,8 @@ class DeviceAllocator final : public Allocator {
   DeviceAllocator(cudaStream_t stream, Staging& staging, Recorder& recorder)
       : stream_(stream), staging_(&staging), recorder_(&recorder) {}
   ~DeviceAllocator() override;
-  // 256-byte aligned. Gives the cache back and tries again before it throws std::bad_alloc. A block that was released
-  // is handed out again at once.
+  // 256-byte aligned. Gives the cache back and tries again before it throws std::bad_alloc; Error when the device has
+  // failed before. A block that was released is handed out again at once.
   void* allocate(size_t bytes) override;
   void release(void* p, size_t bytes) noexcept override;
   bool host() const override { return false; }
@@ -86,6 +86,7 @@ class DeviceAllocator final : public Allocator {
 
  private:
   void* take(size_t bytes);
+  void count(size_t bytes);
   void give_back();
   cudaStream_t stream_;
   Staging* staging_;

@@ -1,6 +1,7 @@
 // Memory that is kept for reuse.
 #include "kernels/cuda/memory.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <set>
 

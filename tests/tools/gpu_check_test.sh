@@ -34,7 +34,7 @@ fake=$build/gpu_check_fake
 mkdir -p "$fake/bin"
 printf '#!/bin/sh\necho "devices  emulated cuda"\n' >"$fake/bin/govtrain"
 # shellcheck disable=SC2016
-printf '#!/bin/sh\ncase "$*" in *gemm_test*) kill -ABRT $$ ;; esac\n' >"$fake/bin/cuda_test"
+printf '#!/bin/sh\ncase "$*" in *gemm_test*) kill -KILL $$ ;; esac\n' >"$fake/bin/cuda_test"
 chmod +x "$fake"/bin/*
 expect 1 '^kernels +FAILED .* failed: gemm_test;' --emulated --build "$fake" --only kernels
 grep -q '^pieces_test$' "$fake/gpu_check/kernels.log" || { echo "gpu_check: nothing ran after gemm_test"; failed=1; }

@@ -1,6 +1,7 @@
 // A program whose first hash is on a worker, and whose workers still hash when the program exits: exit status 0, and
 // nothing for a leak checker to report. A program of its own, because the first hash of a process is what counts.
 #include <atomic>
+#include <exception>
 #include <thread>
 
 #include "core/hash.h"
