@@ -85,9 +85,7 @@ void DeviceAllocator::release(void* p, size_t bytes) noexcept {
 }
 
 void DeviceAllocator::give_back() {
-  recorder_->flush();
-  check(cudaStreamSynchronize(stream_), "device memory");
-  recorder_->drop_graphs();  // they name blocks
+  recorder_->forget_graphs();  // they name blocks
   for (auto& [size, blocks] : free_) {
     for (void* p : blocks) cudaFree(p);
   }
@@ -189,9 +187,8 @@ void Staging::open(size_t bytes) {
     }
     if (done == cudaSuccess || std::count_if(oldest, chunks_.end(), fits) >= kMost) {
       check(cudaEventSynchronize(oldest->sent), "event");
-      const Chunk c{oldest->data, oldest->size, 0, oldest->sent};
-      chunks_.erase(oldest);
-      chunks_.push_back(c);
+      std::rotate(oldest, oldest + 1, chunks_.end());
+      chunks_.back().used = 0;
       return;
     }
   }

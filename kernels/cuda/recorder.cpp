@@ -241,11 +241,15 @@ cudaGraphExec_t Recorder::capture(const Sequence& s) {
   return exec;
 }
 
-void Recorder::use(bool on) {
+void Recorder::forget_graphs() {
   flush();
   check(cudaStreamSynchronize(stream_), "graph");  // one may be running
+  drop_graphs();
+}
+
+void Recorder::use(bool on) {
+  if (!on) forget_graphs();
   on_ = on;
-  if (!on) drop_graphs();
 }
 
 CudaWork Recorder::take_counts() { return std::exchange(counts_, {}); }

@@ -42,8 +42,9 @@ class Recorder final : public LaunchSink {
   void flush();
   // Off: nothing is gathered and every launch starts at once.
   void use(bool on);
-  // Before memory goes back to the device; nothing may be running.
-  void drop_graphs();
+  // Starts all that was gathered and waits for it; no graph is left. To be called before memory goes back to the
+  // device.
+  void forget_graphs();
   CudaWork take_counts();
 
  private:
@@ -79,6 +80,7 @@ class Recorder final : public LaunchSink {
   void start(const Sequence& s);
   void issue(const Sequence& s);
   cudaGraphExec_t capture(const Sequence& s);
+  void drop_graphs();
 
   cudaStream_t stream_;
   Staging* staging_;
